@@ -1,0 +1,1 @@
+"""The dual-kernel squeeze-and-excitation art classifier in JAX and Flax."""

@@ -1,0 +1,70 @@
+"""Random views of a training picture. The paper names no operation: these are ours."""
+
+import math
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from dkse_jax.data.transform import resized
+
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+
+
+def augment(
+    image: np.ndarray, size: int, settings: ConfigDict, rng: np.random.Generator
+) -> np.ndarray:
+    """A random crop, flip and colouring: uint8 (H, W, 3) -> uint8 (size, size, 3).
+
+    `settings` is config.augment. The result is a function of the arguments alone.
+    """
+    height, width = image.shape[:2]
+    areas = (settings.crop_area_min, settings.crop_area_max)
+    box = random_box(height, width, areas, settings.crop_ratio, rng)
+    view = resized(image, box, size)
+    if rng.random() < settings.flip:
+        view = view[:, ::-1]
+    return recolour(view, settings, rng)
+
+
+def random_box(
+    height: int,
+    width: int,
+    areas: tuple[float, float],
+    ratio_max: float,
+    rng: np.random.Generator,
+) -> tuple[float, float, float, float]:
+    """A box (left, top, right, bottom) that keeps a share of the picture within `areas`.
+
+    The share is uniform. The sides' ratio is log-uniform in [1 / ratio_max, ratio_max], narrowed
+    where a side would not fit.
+    """
+    area = rng.uniform(*areas) * height * width
+    ratio = math.exp(rng.uniform(-1, 1) * math.log(ratio_max))
+    box_width = min(math.sqrt(area * ratio), width)
+    box_height = min(math.sqrt(area / ratio), height)
+    left = rng.uniform(0, width - box_width)
+    top = rng.uniform(0, height - box_height)
+    return left, top, left + box_width, top + box_height
+
+
+def recolour(view: np.ndarray, settings: ConfigDict, rng: np.random.Generator) -> np.ndarray:
+    """Brightness, contrast, saturation, paper tint and greyscale, uint8 (H, W, 3) -> the same."""
+
+    def factor(spread: float, shape: int | None = None):
+        return 1 + rng.uniform(-spread, spread, shape)
+
+    brightness, contrast = factor(settings.brightness), factor(settings.contrast)
+    saturation, tint = factor(settings.saturation), factor(settings.tint, 3)
+    if rng.random() < settings.greyscale:
+        saturation = 0.0
+
+    # Each step is linear in the pixel, so they join into one 3x3 matrix and one offset.
+    pixels = view.reshape(-1, 3).astype(np.float32)
+    mean = float((pixels @ _LUMA).mean())
+    grey = np.tile(_LUMA, (3, 1))  # (output channel, input channel)
+    mix = saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * grey
+    gain = (contrast * brightness * tint).astype(np.float32)
+    offset = ((1 - contrast) * brightness * mean * tint).astype(np.float32)
+    pixels = pixels @ (gain[:, None] * mix).T.astype(np.float32)
+    pixels += offset[None, :]
+    return np.clip(pixels + 0.5, 0, 255).astype(np.uint8).reshape(view.shape)

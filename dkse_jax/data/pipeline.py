@@ -1,0 +1,95 @@
+"""Batches as a function of (seed, step): resuming is starting at a later step."""
+
+import functools
+import hashlib
+from collections.abc import Iterator
+
+import grain
+import numpy as np
+from ml_collections import ConfigDict
+
+from dkse_jax.data.augment import augment
+from dkse_jax.data.sources import Source
+from dkse_jax.data.transform import Transform, centre_view, min_side_for_crops
+
+Batch = dict[str, np.ndarray]
+
+
+def training_batches(
+    source: Source, config: ConfigDict, *, first_step: int, last_step: int
+) -> Iterator[Batch]:
+    """The batches of the updates first_step ... last_step, counted from 1.
+
+    Every epoch visits every example once, in an order of its own; an epoch that ends inside a
+    batch is followed by the next one. A batch has image uint8 (B, S, S, 3), label (B,) int32
+    and index (B,), the examples' places in the source.
+    """
+    size, batch_size = config.data.image_size, config.train.batch_size
+    min_side = min_side_for_crops(size, config.augment.crop_area_min)
+
+    def make_batch(step: int) -> Batch:
+        positions = range((step - 1) * batch_size, step * batch_size)
+        places = [place(position, len(source), config.seed) for position in positions]
+        images = [
+            augment(
+                source.read(index, min_side), size, config.augment, _rng(config.seed, epoch, index)
+            )
+            for epoch, index in places
+        ]
+        index = np.array([index for _, index in places])
+        return {"image": np.stack(images), "label": source.labels[index], "index": index}
+
+    return _in_threads(range(first_step, last_step + 1), make_batch, config.data.threads)
+
+
+def evaluation_batches(
+    source: Source, transform: Transform, *, batch_size: int, threads: int
+) -> Iterator[Batch]:
+    """The whole split, in order. The last batch is filled up with zeros.
+
+    A batch has image uint8 (B, S, S, 3) and count (), the number of examples that are real.
+    """
+
+    def make_batch(start: int) -> Batch:
+        indices = range(start, min(start + batch_size, len(source)))
+        images = np.zeros((batch_size, transform.size, transform.size, 3), np.uint8)
+        for slot, index in enumerate(indices):
+            images[slot] = centre_view(source.read(index, transform.size), transform.size)
+        return {"image": images, "count": np.array(len(indices))}
+
+    return _in_threads(range(0, len(source), batch_size), make_batch, threads)
+
+
+def place(position: int, examples: int, seed: int) -> tuple[int, int]:
+    """The (epoch, index) of the example at a position in the endless training order."""
+    epoch, offset = divmod(position, examples)
+    return epoch, int(_order(seed, epoch, examples)[offset])
+
+
+def batch_hash(source: Source, index: np.ndarray) -> str:
+    """Twelve hexadecimal digits that tell which examples, in which order, a batch holds."""
+    ids = "\n".join(source.ids[i] for i in index)
+    return hashlib.sha256(ids.encode()).hexdigest()[:12]
+
+
+def fingerprint(source: Source) -> str:
+    """Sixty-four hexadecimal digits that change with any class name, id or label of a split."""
+    lines = [*source.class_names, *source.ids, *map(str, source.labels.tolist())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+@functools.lru_cache(maxsize=4)  # a batch touches two epochs at most, and threads run ahead
+def _order(seed: int, epoch: int, examples: int) -> np.ndarray:
+    return _rng(seed, epoch).permutation(examples)
+
+
+def _rng(*entropy: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
+
+
+def _in_threads(keys: range, make_batch, threads: int) -> Iterator[Batch]:
+    if not keys:
+        return iter(())
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2)
+    dataset = grain.MapDataset.range(keys.start, keys.stop, keys.step).map(make_batch)
+    return iter(dataset.to_iter_dataset(options))

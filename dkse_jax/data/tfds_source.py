@@ -1,0 +1,167 @@
+"""A data set that TensorFlow Datasets has prepared, read without TensorFlow."""
+
+import difflib
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from dkse_jax.data.decode import decode_image
+from dkse_jax.data.sources import Source
+from dkse_jax.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
+# tensorflow_datasets is imported inside the functions: it takes half a second.
+
+
+def load_tfds(tfds_config: ConfigDict, root: str) -> dict[str, Source]:
+    """The splits of a prepared data set; all its labels are read here, its images later.
+
+    An example's id is "split/index" and also its group. Reading needs files in the array_record
+    format; the data set's code is not needed.
+
+    Args:
+        tfds_config: `config.data.tfds`.
+        root: the data_dir of the data set; "" for the default of TensorFlow Datasets.
+
+    Raises:
+        UserError: names the part of the config that does not fit the data set.
+    """
+    import tensorflow_datasets as tfds
+
+    builder = _open_builder(tfds_config.builder, root)
+    _check_features(builder, tfds_config.image_key, tfds_config.label_key)
+    expressions = {
+        "train": tfds_config.train_split,
+        "val": tfds_config.val_split,
+        "test": tfds_config.test_split,
+    }
+    _check_splits(builder, expressions)
+
+    names = builder.info.features[tfds_config.label_key].names
+    class_names = tuple(sorted(names))
+    sorted_label = np.array([class_names.index(name) for name in names], np.int32)
+    sources = {}
+    for split, expression in expressions.items():
+        records = _open_records(
+            builder, expression, {tfds_config.image_key: tfds.decode.SkipDecoding()}
+        )
+        labels = np.array([int(record[tfds_config.label_key]) for record in records])
+        if labels.min() < 0:
+            raise UserError(f'{split}_split="{expression}" has examples without a label')
+        ids = tuple(f"{expression}/{index}" for index in range(len(labels)))
+        sources[split] = Source(
+            class_names=class_names,
+            ids=ids,
+            labels=sorted_label[labels],
+            groups=ids,
+            read=functools.partial(_read, records, tfds_config.image_key, ids),
+        )
+    return sources
+
+
+def _read(
+    records: Sequence[Mapping[str, Any]],
+    image_key: str,
+    ids: Sequence[str],
+    index: int,
+    min_side: int | None,
+) -> np.ndarray:
+    return decode_image(records[index][image_key], min_side, name=ids[index])
+
+
+def _open_builder(name: str, root: str) -> "tfds.core.DatasetBuilder":
+    import tensorflow_datasets as tfds
+
+    if not name:
+        raise UserError('data.tfds.builder is empty: it must name a data set, such as "imagenet_r"')
+    try:
+        builder = tfds.builder(name, data_dir=root or None)
+    except tfds.core.DatasetNotFoundError as error:
+        in_root = os.listdir(root) if os.path.isdir(root) else []
+        known = tfds.list_builders(with_community_datasets=False)  # those need the network
+        close = difflib.get_close_matches(name, [*known, *in_root], n=1)
+        raise UserError(
+            f'TensorFlow Datasets has no data set "{name}", nor has "{root}"' + nearest(name, close)
+        ) from error
+    except (ValueError, AssertionError) as error:  # a version, a config or the name's form
+        raise UserError(
+            f'data.tfds.builder="{name}" cannot be opened: {str(error).splitlines()[0]}'
+        ) from error
+    if not builder.is_prepared():
+        raise UserError(
+            f'"{name}" is not prepared in "{builder.data_dir}": run tfds.builder("{name}", '
+            f'data_dir="{root}", file_format="array_record").download_and_prepare() once'
+        )
+    return builder
+
+
+def _check_features(builder: "tfds.core.DatasetBuilder", image_key: str, label_key: str) -> None:
+    import tensorflow_datasets as tfds
+
+    kinds = {
+        "image_key": (image_key, tfds.features.Image, "an image"),
+        "label_key": (label_key, tfds.features.ClassLabel, "a label with class names"),
+    }
+    features = builder.info.features
+    for field, (key, kind, meaning) in kinds.items():
+        fitting = [name for name, feature in features.items() if isinstance(feature, kind)]
+        if key not in features:
+            raise UserError(
+                f'{field}="{key}" is no feature of {builder.name}' + nearest(key, fitting)
+            )
+        if key not in fitting:
+            raise UserError(
+                f'{field}="{key}" is not {meaning} in {builder.name}' + nearest(key, fitting)
+            )
+    if not features[label_key].num_classes:
+        raise UserError(f'label_key="{label_key}" of {builder.name} has no class names')
+
+
+def _check_splits(builder: "tfds.core.DatasetBuilder", expressions: Mapping[str, str]) -> None:
+    """Refuses unknown and empty splits, and those that share examples."""
+    used: list[tuple[str, str, int, int]] = []  # field, file, first and last record + 1
+    for split, expression in expressions.items():
+        field = f"{split}_split"
+        for part in expression.split("+"):
+            name = part.split("[")[0].strip()
+            if name not in builder.info.splits:
+                raise UserError(
+                    f'{field}="{expression}": {builder.name} has no split "{name}"'
+                    + nearest(name, builder.info.splits)
+                )
+        try:
+            instructions = builder.info.splits[expression].file_instructions
+        except (ValueError, AssertionError) as error:
+            raise UserError(
+                f'{field}="{expression}" is not in the form of "train[:80%]"'
+            ) from error
+        if not sum(instruction.take for instruction in instructions):
+            raise UserError(f'{field}="{expression}" has no examples')
+        for instruction in instructions:
+            file, start = instruction.filename, instruction.skip
+            end = start + instruction.take
+            for other_field, other_file, other_start, other_end in used:
+                if file == other_file and start < other_end and other_start < end:
+                    raise UserError(
+                        f'{field}="{expression}" shares examples with '
+                        f'{other_field}="{expressions[other_field.removesuffix("_split")]}"'
+                    )
+            used.append((field, file, start, end))
+
+
+def _open_records(
+    builder: "tfds.core.DatasetBuilder", expression: str, decoders: Mapping[str, Any]
+) -> Sequence[Mapping[str, Any]]:
+    try:
+        return builder.as_data_source(split=expression, decoders=decoders)
+    except NotImplementedError as error:
+        raise UserError(
+            f'"{builder.name}" in "{builder.data_dir}" can only be read with TensorFlow: '
+            'prepare it again, in another data_dir, with file_format="array_record"'
+        ) from error

@@ -1,0 +1,60 @@
+"""The evaluation transform: fixed data that is saved with the weights."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+from PIL import Image
+
+
+@dataclasses.dataclass(frozen=True)
+class Transform:
+    """How a picture becomes the network's input.
+
+    The largest centred square, scaled to size x size pixels (bilinear, antialiased); then
+    (value / 255 - mean) / std for each channel.
+    """
+
+    size: int
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.25, 0.25, 0.25)
+
+    @classmethod
+    def of(cls, data_config: ConfigDict) -> "Transform":
+        """The transform for config.data."""
+        return cls(round(data_config.image_size * data_config.evaluation_scale))
+
+    @classmethod
+    def from_json(cls, saved: dict[str, Any]) -> "Transform":
+        """The inverse of dataclasses.asdict and a trip through JSON."""
+        return cls(saved["size"], tuple(saved["mean"]), tuple(saved["std"]))
+
+
+def centre_view(image: np.ndarray, size: int) -> np.ndarray:
+    """The largest centred square of a picture, uint8 (H, W, 3) -> (size, size, 3)."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    left, top = (width - side) / 2, (height - side) / 2
+    return resized(image, (left, top, left + side, top + side), size)
+
+
+def resized(image: np.ndarray, box: tuple[float, float, float, float], size: int) -> np.ndarray:
+    """The box (left, top, right, bottom) of a picture, scaled to (size, size, 3) uint8."""
+    if image.shape[:2] == (size, size) and box == (0, 0, size, size):
+        return image
+    picture = Image.fromarray(image)
+    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, box, reducing_gap=3))
+
+
+def normalise(images, transform: Transform):
+    """uint8 (B, H, W, 3), NumPy or JAX -> float32 with about zero mean and unit variance."""
+    mean = np.asarray(transform.mean, np.float32).reshape(1, 1, 1, 3)
+    std = np.asarray(transform.std, np.float32).reshape(1, 1, 1, 3)
+    return (images.astype(np.float32) / 255 - mean) / std
+
+
+def min_side_for_crops(size: int, crop_area_min: float) -> int:
+    """The shorter side in pixels at which even the smallest square crop needs no enlarging."""
+    return math.ceil(size / math.sqrt(crop_area_min))

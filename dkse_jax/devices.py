@@ -1,0 +1,54 @@
+"""The devices: how arrays lie on them, and programs compiled for them earlier."""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from dkse_jax.errors import UserError
+from dkse_jax.user_cache import user_cache
+
+
+def use_compilation_cache() -> None:
+    """Keeps compiled programs in the user's cache folder: a second start compiles nothing."""
+    jax.config.update("jax_compilation_cache_dir", str(user_cache("compiled")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Refuses a batch that cannot be divided evenly over the devices."""
+    devices = jax.device_count()
+    if batch_size % devices:
+        nearest = max(round(batch_size / devices), 1) * devices
+        raise UserError(
+            f"config.train.batch_size is {batch_size}, which {devices} devices cannot share"
+            f" evenly; the nearest that they can is {nearest}"
+        )
+
+
+def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """The devices, by default all there are, on one axis named data.
+
+    Auto axes: flax's Dropout and BatchNorm do not trace with Explicit ones.
+    """
+    devices = jax.devices() if devices is None else devices
+    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Every device holds the whole array: weights, statistics, optimiser state."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def split_by_example(mesh: Mesh) -> NamedSharding:
+    """The first axis is divided over the devices: batches."""
+    return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def abstract(tree, mesh: Mesh):
+    """The shapes and dtypes of a tree, each leaf replicated: a target to restore into."""
+    sharding = replicated(mesh)
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=sharding), tree
+    )

@@ -1,0 +1,17 @@
+"""Mistakes a user can make, told in one sentence."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake of the user's: the scripts print its one sentence and exit with code 2."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Ends an error sentence: `; did you mean "x"?` or `; choose one of a, b, c`."""
+    choices = sorted(choices)
+    close = difflib.get_close_matches(name, choices, n=1)
+    if close:
+        return f'; did you mean "{close[0]}"?'
+    return "; choose one of " + ", ".join(choices) if choices else ""

@@ -1,0 +1,62 @@
+"""The network's log-probabilities for every example of a split."""
+
+import sys
+import time
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from dkse_jax.data.pipeline import evaluation_batches
+from dkse_jax.data.sources import Source
+from dkse_jax.data.transform import Transform, normalise
+from dkse_jax.devices import replicated, split_by_example
+
+Forward = Callable[..., jax.Array]
+
+
+def make_forward(model: nn.Module, transform: Transform, mesh: Mesh) -> Forward:
+    """The jitted (variables, images uint8 (B, S, S, 3)) -> log-probabilities (B, K)."""
+
+    def forward(variables, images: jax.Array) -> jax.Array:
+        logits, _ = model.apply(variables, normalise(images, transform), train=False)
+        return jax.nn.log_softmax(logits)
+
+    whole = replicated(mesh)
+    return jax.jit(forward, in_shardings=(whole, split_by_example(mesh)), out_shardings=whole)
+
+
+def predict(
+    forward: Forward,
+    variables,
+    source: Source,
+    transform: Transform,
+    *,
+    batch_size: int,
+    threads: int,
+) -> np.ndarray:
+    """Log-probabilities (N, K) of all N examples of a split, in its order.
+
+    The last batch is padded and its padding dropped, so that every example counts once. A
+    batch is enlarged to a multiple of the number of devices. Long splits show their progress.
+    """
+    batch_size = -(-batch_size // jax.device_count()) * jax.device_count()
+    batches = evaluation_batches(source, transform, batch_size=batch_size, threads=threads)
+    started = told = time.monotonic()
+    parts: list[np.ndarray] = []
+    done = 0
+    for batch in batches:
+        count = int(batch["count"])
+        parts.append(np.asarray(forward(variables, batch["image"]))[:count])
+        done += count
+        now = time.monotonic()
+        if now - told > 5:
+            left = (now - started) / done * (len(source) - done)
+            print(f"evaluated {done}/{len(source)}  left {left:.0f} s", file=sys.stderr)
+            told = now
+    log_probabilities = np.concatenate(parts)
+    if len(log_probabilities) != len(source):
+        raise AssertionError(f"{len(log_probabilities)} results for {len(source)} examples")
+    return log_probabilities

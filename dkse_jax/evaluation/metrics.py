@@ -1,0 +1,183 @@
+"""What a classifier's log-probabilities over a whole split are worth: sums over examples."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+CALIBRATION_BINS = 15
+
+
+def confusion(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
+    """Counts the examples of each (true class, predicted class).
+
+    Args:
+        labels: (N,) integers in [0, classes).
+        predictions: (N,) integers in [0, classes).
+        classes: K.
+
+    Returns:
+        (K, K) int64; rows are the true classes.
+
+    Raises:
+        ValueError: an index outside [0, classes).
+    """
+    for name, indices in (("labels", labels), ("predictions", predictions)):
+        if indices.size and not 0 <= indices.min() <= indices.max() < classes:
+            raise ValueError(
+                f"{name} must be in 0..{classes - 1}, not {indices.min()}..{indices.max()}"
+            )
+    cells = labels.astype(np.int64) * classes + predictions
+    return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
+
+
+def summarise(
+    log_probabilities: np.ndarray,
+    labels: np.ndarray,
+    groups: Sequence[str],
+    class_names: Sequence[str],
+    *,
+    bootstrap_samples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """The metrics of one split, ready for JSON.
+
+    The prediction is the most probable class, the lowest index among equals. Precision, recall
+    and F1 are 0.0 where they are 0/0: a class never predicted has precision 0.0, one without
+    examples has recall 0.0.
+
+    Args:
+        log_probabilities: (N, K) floats; the exponentials of each row sum to 1.
+        labels: (N,) integers in [0, K).
+        groups: (N,) names; the examples of one group are not independent.
+        class_names: (K,).
+        bootstrap_samples: resamplings behind the interval.
+        seed: of the bootstrap.
+
+    Returns:
+        n, classes (K), accuracy, loss (mean negative log-likelihood, nats), top2 (share of the
+        labels among the two most probable classes), per_class {name: {n, precision, recall, f1}},
+        ece (see `calibration_error`), interval95 (see `bootstrap_interval`), groups (how many).
+
+    Raises:
+        ValueError: no examples, sizes that differ, or rows that are not log-probabilities.
+    """
+    scores = _checked(log_probabilities, labels, groups, class_names)
+    n, classes = scores.shape
+    predictions = scores.argmax(axis=1)
+    matrix = confusion(labels, predictions, classes)
+    correct = predictions == labels
+    return {
+        "n": n,
+        "classes": classes,
+        **accuracy_and_loss(scores, labels),
+        "top2": int((_rank(scores, labels) < 2).sum()) / n,
+        "per_class": _per_class(matrix, class_names),
+        "ece": calibration_error(np.exp(scores.max(axis=1)), correct),
+        "interval95": bootstrap_interval(correct, groups, bootstrap_samples, seed),
+        "groups": len(set(groups)),
+    }
+
+
+def accuracy_and_loss(log_probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The share of labels that are the most probable class, and the mean negative log-likelihood.
+
+    Args:
+        log_probabilities: (N, K) floats.
+        labels: (N,) integers in [0, K).
+    """
+    n = len(labels)
+    scores = log_probabilities.astype(np.float64)
+    return {
+        "accuracy": int((scores.argmax(axis=1) == labels).sum()) / n,
+        "loss": float(-scores[np.arange(n), labels].sum() / n),
+    }
+
+
+def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
+    """The expected calibration error of Guo et al., 2017 (Eq. 5), with 15 bins of equal width.
+
+    Example i falls in the bin (b/15, (b+1)/15] that holds the probability of its prediction. A
+    bin's error is |its accuracy - its mean confidence|; the result is the mean of the errors, each
+    weighted by its bin's share of the examples: 0 is perfect, 1 is sure and always wrong.
+
+    Args:
+        confidence: (N,) probability of the prediction.
+        correct: (N,) bool.
+    """
+    bins = np.ceil(confidence * CALIBRATION_BINS).astype(np.int64) - 1
+    bins = np.clip(bins, 0, CALIBRATION_BINS - 1)  # a probability of 1 + rounding error
+    gaps = np.bincount(bins, weights=correct - confidence, minlength=CALIBRATION_BINS)
+    return float(np.abs(gaps).sum() / len(correct))
+
+
+def bootstrap_interval(
+    correct: np.ndarray, groups: Sequence[str], samples: int, seed: int
+) -> list[float]:
+    """The 95 % percentile interval [low, high] of the accuracy, by a bootstrap over groups.
+
+    Each resampling draws as many whole groups as there are, with replacement; its accuracy is the
+    sum of their correct examples over the sum of their sizes.
+
+    Args:
+        correct: (N,) bool.
+        groups: (N,) names.
+        samples: resamplings.
+        seed: the same seed gives the same interval, in any order of the examples.
+    """
+    index: dict[str, int] = {}
+    of_example = np.array([index.setdefault(group, len(index)) for group in groups])
+    sizes = np.bincount(of_example)
+    right = np.bincount(of_example, weights=correct).astype(np.int64)
+    # Groups alike in both numbers are interchangeable, so it is enough to draw how many of each
+    # kind there are: one multinomial instead of a (samples, groups) table of draws.
+    kinds, counts = np.unique(np.stack([right, sizes], axis=1), axis=0, return_counts=True)
+    draws = np.random.default_rng(seed).multinomial(len(sizes), counts / len(sizes), size=samples)
+    sums = draws @ kinds  # (samples, 2): correct, all
+    low, high = np.percentile(sums[:, 0] / sums[:, 1], [2.5, 97.5])
+    return [float(low), float(high)]
+
+
+def _checked(
+    log_probabilities: np.ndarray,
+    labels: np.ndarray,
+    groups: Sequence[str],
+    class_names: Sequence[str],
+) -> np.ndarray:
+    """The log-probabilities in float64, after the checks that `summarise` promises."""
+    scores = np.asarray(log_probabilities, np.float64)
+    n, classes = len(labels), len(set(class_names))
+    if n == 0:
+        raise ValueError("there are no examples to summarise")
+    if scores.shape != (n, len(class_names)) or len(groups) != n or len(class_names) != classes:
+        raise ValueError(
+            f"{n} labels, {len(groups)} groups, {len(class_names)} class names ({classes} distinct)"
+            f" and log-probabilities of shape {scores.shape} do not belong together"
+        )
+    bad = n - int(np.isfinite(scores).all(axis=1).sum())
+    if bad:
+        raise ValueError(f"{bad} of {n} examples have log-probabilities that are not finite")
+    if np.abs(np.logaddexp.reduce(scores, axis=1)).max() > 0.01:
+        raise ValueError("these are not log-probabilities: their exponentials do not sum to 1")
+    return scores
+
+
+def _rank(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(N,) how many classes come before the label, equals in the order of their index."""
+    of_label = scores[np.arange(len(labels)), labels][:, None]
+    earlier = np.arange(scores.shape[1])[None, :] < labels[:, None]
+    return ((scores > of_label) | ((scores == of_label) & earlier)).sum(axis=1)
+
+
+def _per_class(matrix: np.ndarray, class_names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """{name: {n, precision, recall, f1}} of a confusion matrix."""
+    result: dict[str, dict[str, Any]] = {}
+    for k, name in enumerate(class_names):
+        right, true, predicted = matrix[k, k], matrix[k].sum(), matrix[:, k].sum()
+        result[name] = {
+            "n": int(true),
+            "precision": float(right / max(predicted, 1)),
+            "recall": float(right / max(true, 1)),
+            "f1": float(2 * right / max(true + predicted, 1)),
+        }
+    return result

@@ -1,0 +1,246 @@
+"""The pictures of a report: the confusion matrix, and the most confident mistakes."""
+
+import bisect
+import dataclasses
+import functools
+import pathlib
+import unicodedata
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colors, font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+MAX_MISTAKES = 24
+
+_DPI = 150
+_INK, _GREY, _LINE = "#222222", "#767676", "#e4e4e4"
+_RIGHT, _WRONG = "#1f5a94", "#c2501b"
+_NON_LATIN_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Source Han Sans SC",
+    "WenQuanYi Micro Hei",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Microsoft YaHei",
+    "Arial Unicode MS",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mistake:
+    """One wrongly classified example.
+
+    Attributes:
+        image: (H, W, 3) uint8.
+        label: name of the true class.
+        prediction: name of the predicted class.
+        probability: of the predicted class.
+        file: id of the example.
+    """
+
+    image: np.ndarray
+    label: str
+    prediction: str
+    probability: float
+    file: str
+
+
+def plain_text(name: str) -> str:
+    """A class or file name that is safe to show: one line that steers no terminal.
+
+    Control characters, line breaks, marks that change the direction of writing, and bytes of a
+    file name that are no text become U+FFFD. The joiners that spell Persian and Indic words stay.
+    """
+    return "".join(
+        "\ufffd"
+        if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") and c not in "\u200c\u200d"
+        else c
+        for c in name
+    )
+
+
+def confusion_png(path: pathlib.Path, matrix: np.ndarray, class_names: Sequence[str]) -> None:
+    """Draws a confusion matrix: each cell its count, its share of the row, and a colour for it.
+
+    Right predictions are blue and wrong ones orange. Above about 50 classes the cells hold no
+    text, and above about 250 the axes hold no names, as they would not be legible.
+
+    Args:
+        path: of the PNG.
+        matrix: (K, K) counts; rows are the true classes.
+        class_names: (K,).
+    """
+    classes = len(class_names)
+    written = classes <= 52  # counts in the cells; below, inches of a cell
+    cell = float(np.clip(6 / classes, 0.42, 1.15)) if written else min(0.18, 22 / classes)
+    figure = Figure(figsize=(cell * classes, cell * classes), dpi=_DPI, facecolor="white")
+    axes = figure.add_axes((0, 0, 1, 1))
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    cells = _cell_colours(shares)
+    axes.imshow(cells, origin="upper", interpolation="nearest")
+    axes.grid(False)
+    for side in axes.spines.values():
+        side.set(color=_LINE, linewidth=0.8)
+    if cell >= 0.15:
+        edges = np.arange(classes - 1) + 0.5
+        axes.hlines(edges, -0.5, classes - 0.5, colors=_LINE, linewidth=0.8)
+        axes.vlines(edges, -0.5, classes - 0.5, colors=_LINE, linewidth=0.8)
+    if written:
+        _write_cells(axes, matrix, shares, cells, float(np.clip(16 * cell, 6.5, 11)))
+
+    size = min(9.0, 0.7 * 72 * cell)
+    names = [_shorten(name, size, 2.2) for name in class_names] if size >= 4 else []
+    ticks = range(len(names))
+    axes.tick_params(length=0, pad=5)
+    axes.set_yticks(ticks, names, **_style(size))
+    if all(_width(name, size) < 0.95 * cell for name in names):
+        axes.set_xticks(ticks, names, **_style(size))
+    else:
+        turn: dict[str, Any] = {"rotation": 45 if cell > 0.5 else 90, "rotation_mode": "anchor"}
+        axes.set_xticks(ticks, names, **_style(size), **turn, ha="right", va="center")
+    axes.set_xlabel("predicted", labelpad=8, **_style(9, _GREY))
+    axes.set_ylabel("true", labelpad=8, **_style(9, _GREY))
+    right, total = int(np.trace(matrix)), int(matrix.sum())
+    axes.set_title(f"{right:,} of {total:,} right", loc="left", pad=10, **_style(11))
+    _save(figure, path)
+
+
+def mistakes_png(
+    path: pathlib.Path, mistakes: Sequence[Mistake], *, total: int, examples: int
+) -> None:
+    """Draws the given mistakes in their order, the first `MAX_MISTAKES` at most.
+
+    Args:
+        path: of the PNG.
+        mistakes: the most confident one first.
+        total: mistakes made on the split.
+        examples: in the split.
+    """
+    if not mistakes:
+        figure = Figure(figsize=(5.5, 1.6), dpi=_DPI, facecolor="white")
+        figure.text(0.5, 0.62, "No mistakes", ha="center", va="center", **_style(15))
+        line = f"all {examples:,} examples are right"
+        figure.text(0.5, 0.36, line, ha="center", va="center", **_style(10, _GREY))
+        _save(figure, path)
+        return
+    mistakes = mistakes[:MAX_MISTAKES]
+    tile, gap, caption, head = 2.0, 0.22, 0.68, 0.42  # inches
+    columns = min(len(mistakes), 6)
+    rows = -(-len(mistakes) // columns)
+    width = columns * (tile + gap) - gap
+    height = head + rows * (tile + caption + gap) - gap
+    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
+    title = "The only mistake" if total == 1 else f"All {total:,} mistakes"
+    if len(mistakes) < total:
+        title = f"The {len(mistakes)} most confident of {total:,} mistakes"
+    title += f" in {examples:,} examples"
+    figure.text(0, 1, title, va="top", **_style(11))
+    for i, mistake in enumerate(mistakes):
+        left = (i % columns) * (tile + gap)
+        bottom = height - head - tile - (i // columns) * (tile + caption + gap)
+        axes = figure.add_axes((left / width, bottom / height, tile / width, tile / height))
+        axes.imshow(_thumbnail(mistake.image, round(tile * _DPI)), origin="upper")
+        axes.set_axis_off()
+        percent = _percent(mistake.probability)
+        room = tile - _width(f"\u2192  {percent}", 8.5)
+        lines = (
+            (_shorten(mistake.label, 8.5, tile), _style(8.5)),
+            (f"\u2192 {_shorten(mistake.prediction, 8.5, room)} {percent}", _style(8.5, _WRONG)),
+            (_shorten(mistake.file, 6.5, tile), _style(6.5, _GREY)),
+        )
+        for row, (line, style) in enumerate(lines):
+            y = bottom - 0.18 - 0.19 * row
+            figure.text(left / width, y / height, line, va="baseline", **style)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: pathlib.Path) -> None:
+    """Writes the PNG, as large as what is drawn. A character without a glyph shows as a box."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(
+            path, format="png", dpi=_DPI, facecolor="white", bbox_inches="tight", pad_inches=0.25
+        )
+
+
+@functools.cache
+def _fonts() -> tuple[str, ...]:
+    """Matplotlib's own font, then the installed ones that know more scripts."""
+    installed = set(font_manager.get_font_names())
+    return ("DejaVu Sans", *(name for name in _NON_LATIN_FONTS if name in installed))
+
+
+def _style(size: float, colour: str = _INK) -> dict[str, Any]:
+    """Text properties: names are text, so neither "$" nor TeX means anything in them."""
+    family = list(_fonts())
+    return {"size": size, "color": colour, "family": family, "parse_math": False, "usetex": False}
+
+
+def _width(text: str, size: float) -> float:
+    """Inches that a line of text takes at a font size in points."""
+    font = font_manager.FontProperties(family=list(_fonts()), size=size)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        width = RendererAgg(1, 1, _DPI).get_text_width_height_descent(text, font, ismath=False)[0]
+    return width / _DPI
+
+
+def _shorten(name: str, size: float, inches: float) -> str:
+    """The plain name, its middle left out as far as it must be to fit."""
+    name = plain_text(name)
+    if _width(name, size) <= inches:
+        return name
+
+    def cut(kept: int) -> str:
+        return f"{name[: (kept + 1) // 2]}\u2026{name[len(name) - kept // 2 :]}"
+
+    lengths = range(1, len(name))
+    return cut(bisect.bisect(lengths, inches, key=lambda kept: _width(cut(kept), size)))
+
+
+def _percent(share: float) -> str:
+    """A whole per cent that never rounds a few to none, or nearly all to all."""
+    if 0 < share < 0.01:
+        return "<1%"
+    return ">99%" if 0.99 < share < 1 else f"{share:.0%}"
+
+
+def _write_cells(
+    axes: Axes, matrix: np.ndarray, shares: np.ndarray, colours: np.ndarray, size: float
+) -> None:
+    """Writes the count, and below it the share, into each cell that has one."""
+    for row, column in np.argwhere(matrix > 0):
+        dark = colours[row, column].mean() < 168
+        style = _style(size, "white" if dark else _INK) | {"ha": "center"}
+        axes.text(column, row, f"{matrix[row, column]:,}", va="bottom", **style)
+        style |= {"size": 0.82 * size, "alpha": 0.8}
+        axes.text(column, row + 0.06, _percent(shares[row, column]), va="top", **style)
+
+
+def _cell_colours(shares: np.ndarray) -> np.ndarray:
+    """(K, K, 3) uint8 from white at a share of 0 to blue on the diagonal, to orange off it, at 1.
+
+    The root of the share decides, or else the few per cent of a mistake would look white.
+    """
+    diagonal = np.eye(len(shares), dtype=bool)[:, :, None]
+    right, wrong = (np.array(colors.to_rgb(c))[None, None] for c in (_RIGHT, _WRONG))
+    tints = 1 - np.sqrt(shares)[:, :, None] * (1 - np.where(diagonal, right, wrong))
+    return np.round(255 * tints).astype(np.uint8)
+
+
+def _thumbnail(image: np.ndarray, side: int) -> np.ndarray:
+    """(side, side, 3) uint8: the whole picture in the middle of a pale square."""
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    square = Image.new("RGB", (side, side), "#f2f2f2")
+    resized = Image.fromarray(image).resize(size, Image.Resampling.LANCZOS)
+    square.paste(resized, ((side - size[0]) // 2, (side - size[1]) // 2))
+    return np.asarray(square)

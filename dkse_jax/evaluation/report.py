@@ -1,0 +1,189 @@
+"""What an evaluation leaves on disk, and the lines it prints."""
+
+import csv
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from dkse_jax.errors import UserError
+from dkse_jax.evaluation import metrics, pictures
+from dkse_jax.evaluation.pictures import plain_text
+
+FILES = ("metrics.json", "confusion.csv", "confusion.png", "predictions.csv", "mistakes.png")
+
+
+def write_report(
+    folder: pathlib.Path,
+    *,
+    step: int,
+    source_ids: Sequence[str],
+    labels: np.ndarray,
+    log_probabilities: np.ndarray,
+    groups: Sequence[str],
+    class_names: Sequence[str],
+    read_image: Callable[[int], np.ndarray],
+    bootstrap_samples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Writes the report of one split: the files of `FILES`, all of them or none.
+
+    The folder appears whole, in place of an older report. In the CSV files a name is plain text
+    (see `pictures.plain_text`), with an apostrophe before a first character that a spreadsheet
+    would take for a formula; metrics.json holds the names as they are.
+
+    Args:
+        folder: to write; its parents are created.
+        step: of the weights.
+        source_ids: (N,) names of the examples.
+        labels: (N,) integers in [0, K).
+        log_probabilities: (N, K).
+        groups: (N,) names.
+        class_names: (K,).
+        read_image: index -> (H, W, 3) uint8; called for the mistakes that are shown.
+        bootstrap_samples: behind the interval of the accuracy.
+        seed: of the bootstrap.
+
+    Returns:
+        What metrics.json holds: step, then the keys of `metrics.summarise`.
+
+    Raises:
+        UserError: the folder holds something that is not a report.
+        ValueError: see `metrics.summarise`.
+    """
+    if len(source_ids) != len(labels):
+        raise ValueError(f"{len(source_ids)} ids and {len(labels)} labels do not belong together")
+    result = {"step": step} | metrics.summarise(
+        log_probabilities,
+        labels,
+        groups,
+        class_names,
+        bootstrap_samples=bootstrap_samples,
+        seed=seed,
+    )
+    probabilities = np.exp(np.asarray(log_probabilities, np.float64))
+    predictions = np.asarray(log_probabilities).argmax(axis=1)
+    matrix = metrics.confusion(labels, predictions, len(class_names))
+    mistakes, total = _mistakes(
+        source_ids, labels, predictions, probabilities, class_names, read_image
+    )
+
+    folder = pathlib.Path(os.path.abspath(folder))
+    _refuse_other_content(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+        new, old = pathlib.Path(scratch, "new"), pathlib.Path(scratch, "old")
+        new.mkdir()
+        text = json.dumps(result, indent=2, allow_nan=False)
+        (new / "metrics.json").write_text(text + "\n", encoding="utf-8")
+        _write_confusion(new / "confusion.csv", matrix, class_names)
+        _write_predictions(
+            new / "predictions.csv", source_ids, labels, predictions, probabilities, class_names
+        )
+        pictures.confusion_png(new / "confusion.png", matrix, class_names)
+        pictures.mistakes_png(new / "mistakes.png", mistakes, total=total, examples=len(labels))
+        if folder.exists():
+            folder.rename(old)  # renaming onto a folder that is not empty is an error
+        new.rename(folder)
+    return result
+
+
+def summary(result: dict[str, Any]) -> str:
+    """The lines to print for the metrics of one split: the whole, then a table of the classes."""
+    low, high = result["interval95"]
+    lines = [
+        f"accuracy {result['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%})"
+        f" on {result['n']:,} examples in {result['groups']:,} groups",
+        f"loss {result['loss']:.4f}, top-2 accuracy {result['top2']:.2%},"
+        f" calibration error {result['ece']:.2%}",
+        f"{'n':>9} {'precision':>10} {'recall':>7} {'F1':>7}  class",
+    ]
+    # The name comes last: no width of a letter can upset the columns.
+    for name, row in result["per_class"].items():
+        lines.append(
+            f"{row['n']:>9,} {row['precision']:>10.1%} {row['recall']:>7.1%} {row['f1']:>7.1%}"
+            f"  {plain_text(name)}"
+        )
+    return "\n".join(lines)
+
+
+def _refuse_other_content(folder: pathlib.Path) -> None:
+    """Raises UserError where replacing the folder would delete something else than a report."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UserError(f'cannot write a report to "{folder}": it is a file, not a folder')
+    found = {entry.name for entry in folder.iterdir()}
+    if found and not found.issuperset(FILES):
+        raise UserError(
+            f'cannot write a report to "{folder}": it holds other things, such as '
+            f'"{plain_text(min(found))}"; name a new folder or the folder of an older report'
+        )
+
+
+def _mistakes(
+    source_ids: Sequence[str],
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
+    read_image: Callable[[int], np.ndarray],
+) -> tuple[list[pictures.Mistake], int]:
+    """The most confident mistakes to show, the earlier example first among equals; and how many."""
+    wrong = np.flatnonzero(predictions != labels)
+    order = np.argsort(-probabilities[wrong, predictions[wrong]], kind="stable")
+    shown = [
+        pictures.Mistake(
+            image=read_image(i),
+            label=class_names[labels[i]],
+            prediction=class_names[predictions[i]],
+            probability=float(probabilities[i, predictions[i]]),
+            file=source_ids[i],
+        )
+        for i in wrong[order][: pictures.MAX_MISTAKES].tolist()
+    ]
+    return shown, len(wrong)
+
+
+def _write_confusion(path: pathlib.Path, matrix: np.ndarray, class_names: Sequence[str]) -> None:
+    names = [_cell(name) for name in class_names]
+    rows = ([name, *counts] for name, counts in zip(names, matrix.tolist(), strict=True))
+    _write_csv(path, ["true \\ predicted", *names], rows)
+
+
+def _write_predictions(
+    path: pathlib.Path,
+    source_ids: Sequence[str],
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
+) -> None:
+    names = [_cell(name) for name in class_names]
+    header = ["file", "label", "prediction", "probability"]
+    header += [f"p({plain_text(name)})" for name in class_names]
+    rows = (
+        [_cell(source_id), names[label], names[prediction], f"{row[prediction]:.6g}"]
+        + [f"{p:.6g}" for p in row]
+        for source_id, label, prediction, row in zip(
+            source_ids, labels, predictions, probabilities, strict=True
+        )
+    )
+    _write_csv(path, header, rows)
+
+
+def _write_csv(path: pathlib.Path, header: list[str], rows: Iterable[list]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def _cell(name: str) -> str:
+    """A name as a CSV cell that no spreadsheet takes for a formula (OWASP, CSV Injection)."""
+    text = plain_text(name)
+    return f"'{text}" if text.lstrip().startswith(tuple("=+-@＝＋－＠")) else text

@@ -1,0 +1,89 @@
+"""From a workdir to a report: no flag of the training has to be repeated."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from dkse_jax import devices
+from dkse_jax.data.pipeline import fingerprint
+from dkse_jax.data.sources import Source, load_all, load_splits
+from dkse_jax.data.splits import SPLITS
+from dkse_jax.data.transform import Transform
+from dkse_jax.errors import UserError, nearest
+from dkse_jax.evaluation.evaluate import make_forward, predict
+from dkse_jax.evaluation.report import summary, write_report
+from dkse_jax.models import create_model
+from dkse_jax.workdir import checkpoint, description
+
+
+def evaluate_run(workdir: Path, split: str, root: Path | None) -> None:
+    """Judges a run's best checkpoint on a split of its data, or on all images under root.
+
+    Writes workdir/eval/<split> and prints a summary.
+
+    Raises:
+        UserError: there is no such run, checkpoint, split or folder, or the data changed.
+    """
+    config, inputs = description.load_config(workdir), description.load_inputs(workdir)
+    source = choose_source(config, inputs, split, root)
+    step = checkpoint.best_step(workdir)
+    if step is None:
+        raise UserError(f"--workdir={workdir} has no evaluated checkpoint yet; train it first")
+
+    devices.use_compilation_cache()
+    mesh = devices.make_mesh()
+    transform = Transform.from_json(inputs["transform"])
+    model = create_model(config.model, len(source.class_names))
+    images = jnp.zeros((1, transform.size, transform.size, 3))
+    target = devices.abstract(jax.eval_shape(model.init, jax.random.key(0), images), mesh)
+    variables = checkpoint.restore_variables(workdir, step, target)
+
+    print(f"evaluating step {step} on {split}: {len(source)} images", flush=True)
+    log_probabilities = predict(
+        make_forward(model, transform, mesh),
+        variables,
+        source,
+        transform,
+        batch_size=config.eval.batch_size,
+        threads=config.data.threads,
+    )
+    folder = workdir / "eval" / split
+    metrics = write_report(
+        folder,
+        step=step,
+        source_ids=source.ids,
+        labels=source.labels,
+        log_probabilities=log_probabilities,
+        groups=source.groups,
+        class_names=source.class_names,
+        read_image=lambda index: source.read(index, 256),
+        bootstrap_samples=config.eval.bootstrap_samples,
+        seed=config.seed,
+    )
+    print(summary(metrics))
+    print(f"report: {folder}")
+    print(f"{split} accuracy {metrics['accuracy']:.4f}; look at {folder / 'confusion.png'}")
+
+
+def choose_source(
+    config: ConfigDict, inputs: dict[str, Any], split: str, root: Path | None
+) -> Source:
+    """The split of the run's own data, checked to be unchanged, or all images under root."""
+    if split not in (*SPLITS, "all"):
+        raise UserError(f'--split is "{split}"{nearest(split, (*SPLITS, "all"))}')
+    if (root is None) == (split == "all"):
+        raise UserError("--split=all and --root=IMAGES go together: name both or neither")
+    class_names = tuple(inputs["class_names"])
+    if root is not None:
+        return load_all(str(root), class_names)
+    source = load_splits(config.data, config.seed)[split]
+    saved = inputs["splits"][split]
+    if fingerprint(source) != saved["fingerprint"]:
+        raise UserError(
+            f"the {split} data changed since the training, which saw {saved['examples']} examples"
+            f" (now {len(source)}); restore it, or judge it as other images with --root"
+        )
+    return source

@@ -1,0 +1,207 @@
+"""Depthwise convolution: one k×k filter for every channel (the paper's section 4.2, Eq. 11).
+
+On CPU, XLA lowers a grouped convolution, and above all its kernel gradient, very badly, so the
+same sums also stand here as shifted slices times one weight per channel.
+"""
+
+from functools import partial
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from dkse_jax.errors import UserError, nearest
+
+FORMS = ("auto", "plain", "fast")
+
+
+class _Geometry(NamedTuple):
+    """Everything about the convolution that is not an array; hashable, hence static under jit."""
+
+    stride: int
+    dilation: int
+    pads: tuple[tuple[int, int], ...]  # (top, bottom), (left, right), in pixels
+
+
+def depthwise_conv(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    padding: Literal["SAME", "VALID"] = "SAME",
+    form: str = "auto",
+) -> jax.Array:
+    """Convolves every channel with its own filter.
+
+    x: (B, H, W, C); kernel: (kh, kw, 1, C), as `lax` lays out a grouped kernel (HWIO); both of one
+    float dtype, which is also the result's, (B, H', W', C). SAME pads as XLA and TensorFlow do.
+    form: plain is `lax.conv_general_dilated`; fast is the shifted sum, the same to rounding; auto
+    is fast on CPU and plain elsewhere, decided on lowering: one trace serves every platform.
+    fast and auto have a reverse-mode derivative only. Raises UserError for an unknown form.
+    """
+    if form not in FORMS:
+        raise UserError(f'no form "{form}" of depthwise_conv{nearest(form, FORMS)}')
+    spans = [(k - 1) * dilation + 1 for k in kernel.shape[:2]]
+    pads = lax.padtype_to_pads(x.shape[1:3], spans, (stride, stride), padding)
+    geometry = _Geometry(stride, dilation, tuple(pads))
+    if form == "plain":
+        return _plain(x, kernel, geometry)
+    return _conv(x, kernel, geometry, form)
+
+
+def _plain(x: jax.Array, kernel: jax.Array, geometry: _Geometry) -> jax.Array:
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(geometry.stride, geometry.stride),
+        padding=geometry.pads,
+        rhs_dilation=(geometry.dilation, geometry.dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )
+
+
+# The platform is chosen inside the derivative rule, never under it: a differentiated choice would
+# keep the residuals of both forms.
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _conv(x: jax.Array, kernel: jax.Array, geometry: _Geometry, form: str) -> jax.Array:
+    fast = partial(_fast, geometry=geometry)
+    if form == "fast":
+        return fast(x, kernel)
+    return lax.platform_dependent(x, kernel, cpu=fast, default=partial(_plain, geometry=geometry))
+
+
+def _conv_forward(
+    x: jax.Array, kernel: jax.Array, geometry: _Geometry, form: str
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _conv(x, kernel, geometry, form), (x, kernel)
+
+
+def _conv_backward(
+    geometry: _Geometry, form: str, residuals: tuple[jax.Array, jax.Array], grad: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    def fast(x: jax.Array, kernel: jax.Array, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return (
+            _input_gradient(x, kernel, grad, geometry),
+            _kernel_gradient(x, kernel, grad, geometry),
+        )
+
+    def plain(x: jax.Array, kernel: jax.Array, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jax.vjp(partial(_plain, geometry=geometry), x, kernel)[1](grad)
+
+    if form == "fast":
+        return fast(*residuals, grad)
+    return lax.platform_dependent(*residuals, grad, cpu=fast, default=plain)
+
+
+_conv.defvjp(_conv_forward, _conv_backward)
+
+
+def _wide(dtype: jnp.dtype) -> jnp.dtype:
+    """The dtype to sum in: narrow floats would lose what many small terms add up to."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def _spans(kernel: jax.Array, geometry: _Geometry) -> tuple[int, int]:
+    """Rows and columns of pixels that the dilated kernel covers."""
+    kh, kw = kernel.shape[:2]
+    return (kh - 1) * geometry.dilation + 1, (kw - 1) * geometry.dilation + 1
+
+
+def _taps(x: jax.Array, kernel: jax.Array, geometry: _Geometry) -> list[jax.Array]:
+    """For every tap of the kernel, row by row, the pixels (B, H', W', C) that it meets."""
+    stride, dilation, pads = geometry
+    padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    batch, height, width, channels = padded.shape
+    span_h, span_w = _spans(kernel, geometry)
+    last_row = (height - span_h) // stride * stride  # where the last window starts
+    last_column = (width - span_w) // stride * stride
+    return [
+        lax.slice(
+            padded,
+            (0, i, j, 0),
+            (batch, i + last_row + 1, j + last_column + 1, channels),
+            (1, stride, stride, 1),
+        )
+        for i in range(0, span_h, dilation)
+        for j in range(0, span_w, dilation)
+    ]
+
+
+def _fast(x: jax.Array, kernel: jax.Array, geometry: _Geometry) -> jax.Array:
+    wide = _wide(x.dtype)
+    weights = kernel.astype(wide).reshape(-1, 1, 1, 1, x.shape[-1])
+    taps = _taps(x, kernel, geometry)
+    total = taps[0] * weights[0]
+    for pixels, weight in zip(taps[1:], weights[1:], strict=True):
+        total += pixels * weight
+    return total.astype(x.dtype)
+
+
+def _kernel_gradient(
+    x: jax.Array, kernel: jax.Array, grad: jax.Array, geometry: _Geometry
+) -> jax.Array:
+    """Sums grad × pixels for all taps in one pass over the images, then over the batch."""
+    wide = _wide(x.dtype)
+    grad = grad.astype(wide)
+    products = tuple(pixels * grad for pixels in _taps(x, kernel, geometry))
+    zeros = tuple(jnp.zeros((), wide) for _ in products)
+    per_image = lax.reduce(
+        products, zeros, lambda a, b: tuple(p + q for p, q in zip(a, b, strict=True)), (1, 2)
+    )
+    total = jnp.stack(per_image).sum(axis=1)  # (kh·kw, C)
+    return total.reshape(kernel.shape).astype(kernel.dtype)
+
+
+def _input_gradient(
+    x: jax.Array, kernel: jax.Array, grad: jax.Array, geometry: _Geometry
+) -> jax.Array:
+    """Sums shifted gradients times slabs of the kernel, stride × stride taps to a slab.
+
+    Input pixel s·P + p (p < s) meets output pixel P - m through tap s·m + p: slab m of the kernel
+    serves all phases p at once, and the phases side by side are the image again.
+    """
+    stride, dilation, ((top, bottom), (left, right)) = geometry
+    batch, height, width, channels = x.shape
+    rows = -(-(top + height + bottom) // stride)  # of pixels of one phase
+    columns = -(-(left + width + right) // stride)
+    span_h, span_w = _spans(kernel, geometry)
+    slabs_h, slabs_w = -(-span_h // stride), -(-span_w // stride)
+
+    wide = _wide(x.dtype)
+    zero = jnp.zeros((), wide)
+    spread = dilation - 1
+    slabs = lax.pad(
+        kernel[:, :, 0].astype(wide),
+        zero,
+        (
+            (0, slabs_h * stride - span_h, spread),
+            (0, slabs_w * stride - span_w, spread),
+            (0, 0, 0),
+        ),
+    ).reshape(slabs_h, stride, slabs_w, stride, channels)
+    padded = jnp.pad(
+        grad.astype(wide),
+        (
+            (0, 0),
+            (slabs_h - 1, rows - grad.shape[1]),
+            (slabs_w - 1, columns - grad.shape[2]),
+            (0, 0),
+        ),
+    )
+    total = jnp.zeros((batch, rows, stride, columns, stride, channels), wide)
+    for m in _occupied(slabs_h, geometry):
+        for n in _occupied(slabs_w, geometry):
+            i, j = slabs_h - 1 - m, slabs_w - 1 - n
+            shifted = padded[:, i : i + rows, None, j : j + columns, None, :]
+            total += shifted * slabs[m, :, n][None, None, :, None, :, :]
+    image = total.reshape(batch, rows * stride, columns * stride, channels)
+    return image[:, top : top + height, left : left + width].astype(x.dtype)
+
+
+def _occupied(slabs: int, geometry: _Geometry) -> list[int]:
+    """The slabs that hold a tap at all: a dilated kernel leaves some of them empty."""
+    stride, dilation, _ = geometry
+    return [m for m in range(slabs) if -(-m * stride // dilation) * dilation < (m + 1) * stride]

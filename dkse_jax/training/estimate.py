@@ -1,0 +1,69 @@
+"""What a run is about to do, and how long that will take here."""
+
+import time
+from pathlib import Path
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from dkse_jax.data.sources import Source
+from dkse_jax.models.counts import count, totals
+from dkse_jax.workdir.journal import duration
+
+# Training's share of the rate of a large matrix product: a guess. On two x86 cores the demo took
+# 2.5 minutes where it said 3; at 299 pixels and on accelerators it was not compared.
+ATTAINED_SHARE = 0.5
+
+
+def announce(
+    config: ConfigDict,
+    model: nn.Module,
+    splits: dict[str, Source],
+    workdir: Path,
+    *,
+    step: int,
+    last_step: int,
+) -> None:
+    """Prints the workdir, devices, data, network and work, with a guess of the time it takes."""
+    layers = count(model, config.data.image_size)
+    parameters, macs = totals(layers)
+    sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
+    names = splits["train"].class_names
+    device = jax.devices()[0]
+    print(f"workdir  {workdir}")
+    print(f"devices  {jax.device_count()} {device.platform} ({device.device_kind})")
+    print(f"data     {sizes}; {len(names)} classes: {', '.join(names)}")
+    print(
+        f"network  {config.model.name}, {parameters:,} trainable parameters,"
+        f" {macs / 1e9:.3f} GMACs an image of {config.data.image_size} pixels"
+    )
+    if step == last_step:
+        print(f"training is complete at step {step}: python eval.py --workdir={workdir}")
+        return
+    images = (last_step - step) * config.train.batch_size
+    seconds = images * training_flops(macs) / (ATTAINED_SHARE * matmul_rate())
+    begun = f"goes on after step {step} of" if step else "takes"
+    print(
+        f"training {begun} {last_step} steps of {config.train.batch_size} images:"
+        f" about {duration(seconds)} here, by a short probe",
+        flush=True,
+    )
+
+
+def training_flops(macs: int) -> int:
+    """Floating-point operations for one image: forward, and twice that for both gradients."""
+    return 2 * 3 * macs
+
+
+def matmul_rate() -> float:
+    """Floating-point operations a second in a large float32 matrix product, on all devices."""
+    n = 1024
+    a = jnp.ones((n, n), jnp.float32)
+    product = jax.jit(jnp.dot)
+    product(a, a).block_until_ready()
+    start = time.perf_counter()
+    for _ in range(5):
+        product(a, a).block_until_ready()
+    return 5 * 2 * n**3 / (time.perf_counter() - start) * jax.device_count()

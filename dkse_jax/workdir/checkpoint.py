@@ -1,0 +1,273 @@
+"""Checkpoints: what a step saved, proved undamaged before it is used.
+
+Step s is the folder `<workdir>/checkpoints/<s>/`, written by orbax, with the items `variables`
+(params and batch_stats, all that evaluation needs) and `training` (the rest), and the record
+`<workdir>/checkpoints/<s>.json` with its metrics and the sha256 of every file. The record is
+written last: a step without one does not exist. Orbax alone would restore most flipped bits of
+the weights without an error.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from dkse_jax.errors import UserError
+from dkse_jax.workdir.files import sync, write_atomically
+
+Tree = Any  # a pytree of arrays; as a target, of jax.ShapeDtypeStruct with shardings
+
+
+class DamagedCheckpoint(UserError):
+    """A file of a checkpoint is not what was saved."""
+
+
+def save(
+    workdir: str | os.PathLike[str],
+    step: int,
+    variables: Tree,
+    training: Tree,
+    metrics: dict[str, float],
+) -> None:
+    """Saves a step, then keeps only the newest and the best step.
+
+    When it returns, the step is on the disk; when it is killed, the step does not exist and what
+    it left is removed at the next save. A step saved before is replaced.
+
+    Args:
+        workdir: an existing folder.
+        step: the number of steps done.
+        variables: {"params", "batch_stats"}.
+        training: the rest of the state, such as {"opt_state"}.
+        metrics: "accuracy" and "loss" on the validation split; empty if not evaluated.
+
+    Raises:
+        UserError: when the disk is full or cannot be written; older steps are then untouched.
+    """
+    root = _root(workdir)
+    folder = root / str(step)
+    try:
+        root.mkdir(exist_ok=True)
+        _record_path(root, step).unlink(missing_ok=True)
+        _remove_leftovers(root)
+        with _checkpointer() as checkpointer:
+            checkpointer.save(
+                folder,
+                args=ocp.args.Composite(
+                    variables=ocp.args.StandardSave(variables),
+                    training=ocp.args.StandardSave(training),
+                ),
+            )
+        for path in (root, folder, *folder.rglob("*")):
+            sync(path)
+        _write_record(root, {"step": step, "metrics": metrics, "files": _digests(folder)})
+    except (OSError, ValueError) as error:
+        free = shutil.disk_usage(workdir).free // 2**20
+        reason = str(error).splitlines()[0]
+        raise UserError(f"cannot save step {step} in {root} ({free} MiB free): {reason}") from error
+    for old in set(_steps(root)) - {step, _best(root)}:
+        _record_path(root, old).unlink()
+        shutil.rmtree(root / str(old), ignore_errors=True)
+
+
+def latest_step(workdir: str | os.PathLike[str]) -> int | None:
+    """Returns the newest undamaged step, None without one."""
+    root = _root(workdir)
+    return next((step for step in reversed(_steps(root)) if _is_good(root, step)), None)
+
+
+def best_step(workdir: str | os.PathLike[str]) -> int | None:
+    """Returns the undamaged step of the highest accuracy, of equals that of the lowest loss."""
+    root = _root(workdir)
+    return _best(root, [step for step in _steps(root) if _is_good(root, step)])
+
+
+def restore(
+    workdir: str | os.PathLike[str], step: int, variables_target: Tree, training_target: Tree
+) -> tuple[Tree, Tree]:
+    """Returns (variables, training) of a step, in the structure and shardings of the targets.
+
+    Raises:
+        DamagedCheckpoint: a file is not what was saved, or the step does not exist.
+        UserError: a name, shape or dtype differs from the target's.
+    """
+    restored = _restore(workdir, step, {"variables": variables_target, "training": training_target})
+    return restored["variables"], restored["training"]
+
+
+def restore_variables(workdir: str | os.PathLike[str], step: int, target: Tree) -> Tree:
+    """Returns the variables alone; else as `restore`."""
+    return _restore(workdir, step, {"variables": target})["variables"]
+
+
+def restore_newest(
+    workdir: str | os.PathLike[str], variables_target: Tree, training_target: Tree
+) -> tuple[int, Tree, Tree] | None:
+    """Returns (step, variables, training) of the newest undamaged step, None without one.
+
+    Damaged newer steps are reported and kept aside as `<step>.damaged`.
+
+    Raises:
+        UserError: a name, shape or dtype differs from the target's.
+    """
+    root = _root(workdir)
+    for step in reversed(_steps(root)):
+        try:
+            return step, *restore(workdir, step, variables_target, training_target)
+        except DamagedCheckpoint as error:
+            print(f"{error}; it is set aside as {step}.damaged", flush=True)
+            _set_aside(root, step)
+    return None
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    """Returns one that knows both items; without their handlers it could not read metadata."""
+    return ocp.Checkpointer(
+        ocp.CompositeCheckpointHandler(
+            variables=ocp.StandardCheckpointHandler(), training=ocp.StandardCheckpointHandler()
+        )
+    )
+
+
+def _restore(
+    workdir: str | os.PathLike[str], step: int, targets: dict[str, Tree]
+) -> dict[str, Tree]:
+    root = _root(workdir)
+    _verify(root, step)
+    folder = root / str(step)
+    with _checkpointer() as checkpointer:
+        saved = checkpointer.metadata(folder).item_metadata
+        for item, target in targets.items():
+            _check_leaves(saved[item].tree, target, f"step {step} in {root}")
+        restored = checkpointer.restore(
+            folder,
+            args=ocp.args.Composite(
+                **{item: ocp.args.StandardRestore(target) for item, target in targets.items()}
+            ),
+        )
+    return {item: restored[item] for item in targets}
+
+
+def _check_leaves(saved: Tree, target: Tree, where: str) -> None:
+    """Raises UserError at the first difference; orbax would cast a dtype in silence."""
+
+    def leaves(tree: Tree) -> dict[str, str]:
+        return {
+            jax.tree_util.keystr(path, simple=True, separator="/"): f"{leaf.dtype}{leaf.shape}"
+            for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        }
+
+    there, here = leaves(saved), leaves(target)
+    for name in sorted(there.keys() | here.keys()):
+        if name not in here:
+            raise UserError(f"{where} has {name}, which this network has not")
+        if name not in there:
+            raise UserError(f"{where} has no {name}, which this network has")
+        if there[name] != here[name]:
+            raise UserError(
+                f"{where} has {name} of {there[name]}, but this network has it of {here[name]}"
+            )
+
+
+def _root(workdir: str | os.PathLike[str]) -> Path:
+    return Path(workdir).absolute() / "checkpoints"
+
+
+def _record_path(root: Path, step: int) -> Path:
+    return root / f"{step}.json"
+
+
+def _steps(root: Path) -> list[int]:
+    """Returns the steps that have a record, damaged or not, in increasing order."""
+    return sorted(int(path.stem) for path in root.glob("*.json") if path.stem.isdecimal())
+
+
+def _best(root: Path, steps: list[int] | None = None) -> int | None:
+    """Returns the best of the steps with metrics by their records alone."""
+    ranks = []
+    for step in _steps(root) if steps is None else steps:
+        try:
+            metrics = _read_record(root, step)["metrics"]
+        except DamagedCheckpoint:
+            continue
+        if metrics:
+            ranks.append((metrics["accuracy"], -metrics["loss"], step))
+    return max(ranks)[2] if ranks else None
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Returns the sha256 of every file by its path relative to the folder."""
+    digests = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            digests[path.relative_to(folder).as_posix()] = hashlib.file_digest(
+                file, "sha256"
+            ).hexdigest()
+    return digests
+
+
+def _own_digest(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def _write_record(root: Path, record: dict[str, Any]) -> None:
+    """Writes the record, with a digest of itself, at once or not at all."""
+    text = json.dumps({**record, "sha256": _own_digest(record)}, indent=2, allow_nan=False)
+    write_atomically(_record_path(root, record["step"]), text)
+
+
+def _read_record(root: Path, step: int) -> dict[str, Any]:
+    path = _record_path(root, step)
+    try:
+        record = json.loads(path.read_bytes())
+        intact = record.pop("sha256") == _own_digest(record) and record["step"] == step
+    except FileNotFoundError as error:
+        raise DamagedCheckpoint(f"there is no step {step} in {root}") from error
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise DamagedCheckpoint(f"step {step} is damaged: {path}") from error
+    if not intact:
+        raise DamagedCheckpoint(f"step {step} is damaged: {path}")
+    return record
+
+
+def _verify(root: Path, step: int) -> None:
+    """Raises DamagedCheckpoint unless every file of the step is what was saved."""
+    files = _read_record(root, step)["files"]
+    found = _digests(root / str(step))
+    for name in sorted(files):
+        if name not in found or found[name] != files[name]:
+            raise DamagedCheckpoint(f"step {step} is damaged: {root / str(step) / name}")
+
+
+def _is_good(root: Path, step: int) -> bool:
+    try:
+        _verify(root, step)
+    except DamagedCheckpoint:
+        return False
+    return True
+
+
+def _remove_leftovers(root: Path) -> None:
+    """Removes what killed saves left: folders without a record, and temporary files."""
+    steps = _steps(root)
+    for path in root.iterdir():
+        if path.name.endswith(".json.tmp"):
+            path.unlink()
+        elif path.is_dir() and (
+            ".orbax-checkpoint-tmp" in path.name
+            or (path.name.isdecimal() and int(path.name) not in steps)
+        ):
+            shutil.rmtree(path)
+
+
+def _set_aside(root: Path, step: int) -> None:
+    aside = root / f"{step}.damaged"
+    shutil.rmtree(aside, ignore_errors=True)
+    if (root / str(step)).exists():
+        os.replace(root / str(step), aside)
+    os.replace(_record_path(root, step), root / f"{step}.damaged.json")

@@ -1,0 +1,94 @@
+"""What a run says of itself: config.json and inputs.json, written once, before training."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from dkse_jax.config import differences, from_json, to_json
+from dkse_jax.errors import UserError
+from dkse_jax.workdir.files import write_atomically
+
+CONFIG_FILE = "config.json"
+INPUTS_FILE = "inputs.json"
+
+
+def check_workdir(workdir: Path, config: ConfigDict) -> None:
+    """Sees to it that a run may begin in a folder, or go on there; changes nothing.
+
+    Args:
+        workdir: a new or empty folder, or that of an earlier start of the same run.
+        config: the run's config.
+
+    Raises:
+        UserError: the folder cannot be written, holds something else, or a run of another config.
+    """
+    if (workdir / CONFIG_FILE).exists():
+        changed = differences(load_config(workdir), config)
+        if changed:
+            raise UserError(
+                f"--workdir={workdir} was begun with another config; name a new folder, or undo: "
+                + ", ".join(changed)
+            )
+    elif workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+        raise UserError(f"--workdir={workdir} holds something that is not a run; name a new folder")
+    folder = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--workdir={workdir} cannot be written in {folder}: {error.strerror}"
+        ) from error
+
+
+def begin(workdir: Path, config: ConfigDict, inputs: dict[str, Any]) -> None:
+    """Writes the description of a run that is new, or checks that its data are still the same.
+
+    Args:
+        workdir: a folder that `check_workdir` found good.
+        config: the run's config; of a run that goes on, it replaces the one before.
+        inputs: what the weights belong to: class_names, transform, splits (a JSON tree).
+
+    Raises:
+        UserError: the data, the class names or the transform changed.
+    """
+    if (workdir / INPUTS_FILE).exists():
+        _check_inputs(workdir, inputs)
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_atomically(workdir / INPUTS_FILE, json.dumps(inputs, indent=2) + "\n")
+    write_atomically(workdir / CONFIG_FILE, to_json(config))
+
+
+def load_config(workdir: Path) -> ConfigDict:
+    """The config of the run in a workdir."""
+    return from_json(_read(workdir, CONFIG_FILE))
+
+
+def load_inputs(workdir: Path) -> dict[str, Any]:
+    """The class names, transform and splits of the run in a workdir."""
+    return json.loads(_read(workdir, INPUTS_FILE))
+
+
+def _read(workdir: Path, name: str) -> str:
+    try:
+        return (workdir / name).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"--workdir={workdir} is not a run: {name} cannot be read ({error.strerror})"
+        ) from error
+
+
+def _check_inputs(workdir: Path, inputs: dict[str, Any]) -> None:
+    saved = load_inputs(workdir)
+    for name, split in inputs["splits"].items():
+        if saved["splits"][name] != split:
+            raise UserError(
+                f"the {name} data changed since --workdir={workdir} was begun with"
+                f" {saved['splits'][name]['examples']} examples (now {split['examples']});"
+                " restore it, or name a new folder"
+            )
+    if saved != inputs:
+        raise UserError(f"--workdir={workdir} was begun with other class names or transform")

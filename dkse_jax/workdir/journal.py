@@ -1,0 +1,179 @@
+"""The journal of a run: metrics.jsonl, TensorBoard event files and the progress line."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from dkse_jax.errors import UserError
+from dkse_jax.workdir.files import write_atomically
+
+_KEYS = ("loss", "accuracy", "learning_rate", "batch")
+
+
+class Journal:
+    """Appends to `metrics.jsonl`, and to TensorBoard event files where tensorboardX is installed.
+
+    The file holds one JSON object a line and no times, so that the file of a resumed run is
+    byte for byte that of an uninterrupted one.
+
+    Args:
+        workdir: an existing folder.
+        start_step: the step of the checkpoint that the run goes on from: later lines are
+            dropped; 0 for a new run, which starts an empty file.
+        tensorboard: also writes event files, to `<workdir>/tensorboard`.
+
+    Raises:
+        UserError: when a line other than the last one is damaged.
+    """
+
+    def __init__(self, workdir: str | os.PathLike[str], start_step: int, tensorboard: bool):
+        path = Path(workdir) / "metrics.jsonl"
+        _drop_after(path, start_step)
+        self._file = path.open("a", encoding="utf-8")
+        self._events: Any = None
+        if tensorboard and importlib.util.find_spec("tensorboardX"):
+            from tensorboardX import SummaryWriter
+
+            self._events = SummaryWriter(
+                str(Path(workdir) / "tensorboard"),
+                purge_step=start_step + 1,
+                filename_suffix=f".{start_step}",  # two starts in one second would share a name
+            )
+
+    def write(self, step: int, split: str, values: Mapping[str, float | int | str]) -> None:
+        """Writes one line and flushes it.
+
+        Args:
+            step: the number of steps done.
+            split: "train", "val" or "test".
+            values: finite plain numbers and texts: any of loss, accuracy, learning_rate, batch.
+        """
+        if unknown := sorted(set(values) - set(_KEYS)):
+            raise ValueError(f"metrics.jsonl has no key {unknown[0]}")
+        values = {key: values[key] for key in _KEYS if key in values}
+        line = json.dumps({"step": step, "split": split, **values}, allow_nan=False)
+        self._file.write(line + "\n")
+        self._file.flush()
+        if self._events is not None:
+            for key, value in values.items():
+                if not isinstance(value, str):
+                    self._events.add_scalar(f"{split}/{key}", value, step)
+
+    def close(self) -> None:
+        """Closes the files."""
+        self._file.close()
+        if self._events is not None:
+            self._events.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _drop_after(path: Path, step: int) -> None:
+    """Keeps the lines of steps 1 to `step`, at once or not at all."""
+    lines = path.read_bytes().splitlines() if step > 0 and path.exists() else []
+    kept = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except (ValueError, KeyError, TypeError) as error:
+            if number < len(lines):  # a killed run leaves at most its last line half written
+                raise UserError(f"line {number} of {path} is damaged") from error
+    write_atomically(path, "".join(line.decode() + "\n" for line in kept))
+
+
+class Progress:
+    """Prints a line about the training now and then, and one at the last step.
+
+    Rates are those since the line before, without the time spent `paused`. The first step, which
+    compiles, counts in no rate.
+
+    Args:
+        total_steps: of the whole run.
+        steps_per_epoch: need not be whole.
+        batch_size: images a step.
+        seconds: between two lines, at least.
+    """
+
+    def __init__(self, total_steps: int, steps_per_epoch: float, batch_size: int, seconds: float):
+        self._total_steps = total_steps
+        self._steps_per_epoch = steps_per_epoch
+        self._batch_size = batch_size
+        self._seconds = seconds
+        self._paused = 0.0
+        self._window_start: float | None = None  # None before the first step
+        self._steps = 0  # in the window, as is the time waited
+        self._waited = 0.0
+        self._losses: list[float] = []
+        self._accuracies: list[float] = []
+
+    def update(self, step: int, loss: float, accuracy: float, waited_seconds: float) -> None:
+        """Takes in one finished step.
+
+        Args:
+            step: the number of steps done.
+            loss: the mean over the batch, as is `accuracy`.
+            accuracy: from 0 to 1.
+            waited_seconds: how long this step waited for its batch.
+        """
+        now = time.monotonic() - self._paused
+        self._losses.append(loss)
+        self._accuracies.append(accuracy)
+        if self._window_start is None:
+            self._window_start = now
+        else:
+            self._steps += 1
+            self._waited += waited_seconds
+        elapsed = now - self._window_start
+        if step == self._total_steps or (self._steps and elapsed >= self._seconds):
+            print(self._line(step, elapsed), flush=True)
+            self._window_start = now
+            self._steps, self._waited = 0, 0.0
+            self._losses, self._accuracies = [], []
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Takes what is done inside, such as an evaluation, out of the rates."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self._paused += time.monotonic() - start
+
+    def _line(self, step: int, elapsed: float) -> str:
+        parts = [
+            f"step {step}/{self._total_steps}",
+            f"epoch {step / self._steps_per_epoch:.1f}",
+            f"loss {sum(self._losses) / len(self._losses):.4f}",
+            f"accuracy {sum(self._accuracies) / len(self._accuracies):.3f}",
+        ]
+        if self._steps and elapsed > 0:
+            parts += [
+                f"{self._steps * self._batch_size / elapsed:.1f} images/s",
+                f"waiting for data {100 * self._waited / elapsed:.0f} %",
+                f"left {duration((self._total_steps - step) * elapsed / self._steps)}",
+            ]
+        return "  ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Returns "40 s", "12 min" or "3 h 20 min"."""
+    if round(seconds) < 60:
+        return f"{round(seconds)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

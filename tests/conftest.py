@@ -1,0 +1,54 @@
+"""Eight CPU devices, strict shapes, warnings as errors (pyproject), and nothing of the user's."""
+
+import os
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["JAX_NUM_CPU_DEVICES"] = "8"
+os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+
+from pathlib import Path
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+@pytest.fixture(autouse=True, scope="session")
+def user_cache_of_its_own(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def config() -> ConfigDict:
+    """A thin network on a few small painted pictures: 10 steps of 8 images."""
+    return thin_config()
+
+
+def thin_config() -> ConfigDict:
+    config = base.get_config()
+    config.model.width = 4
+    config.data.image_size = 32
+    config.data.synthetic.kinds = 3
+    config.data.synthetic.train_per_kind = 9
+    config.data.synthetic.val_per_kind = 5
+    config.data.synthetic.test_per_kind = 7
+    config.train.batch_size = 8
+    config.train.epochs = 3.0
+    config.train.checkpoint_every_steps = 4
+    config.eval.batch_size = 8
+    config.eval.bootstrap_samples = 50
+    config.log.tensorboard = False
+    return config
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Path:
+    """The workdir of a finished run of the thin config; to be read, not written."""
+    from dkse_jax.training.loop import train
+
+    workdir = tmp_path_factory.mktemp("runs") / "trained"
+    train(thin_config(), workdir)
+    return workdir

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+from configs import base
+from dkse_jax.data.augment import augment, random_box, recolour
+
+
+@pytest.fixture
+def settings():
+    return base.get_config().augment
+
+
+def noise(height, width):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def plain(settings):
+    """No colouring at all."""
+    for name in ("brightness", "contrast", "saturation", "tint", "greyscale"):
+        settings[name] = 0.0
+    return settings
+
+
+def test_is_a_function_of_its_generator(settings):
+    image = noise(60, 80)
+    one = augment(image, 32, settings, np.random.default_rng(3))
+    two = augment(image, 32, settings, np.random.default_rng(3))
+    three = augment(image, 32, settings, np.random.default_rng(4))
+    assert one.shape == (32, 32, 3)
+    assert one.dtype == np.uint8
+    np.testing.assert_array_equal(one, two)
+    assert (one != three).any()
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 40), (30, 200), (200, 30)])
+def test_boxes_lie_inside_and_keep_the_area(height, width):
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        left, top, right, bottom = random_box(height, width, (0.25, 1.0), 4 / 3, rng)
+        assert 0 <= left < right <= width + 1e-9
+        assert 0 <= top < bottom <= height + 1e-9
+    shares = [
+        (box[2] - box[0]) * (box[3] - box[1]) / 1600
+        for box in (random_box(40, 40, (0.25, 0.75), 4 / 3, rng) for _ in range(400))
+    ]
+    assert 0.25 - 1e-9 <= min(shares) < 0.3
+    assert 0.7 < max(shares) <= 0.75 + 1e-9
+
+
+def test_no_colouring_leaves_the_pixels(settings):
+    image = noise(16, 16)
+    np.testing.assert_array_equal(recolour(image, plain(settings), np.random.default_rng(0)), image)
+
+
+def test_greyscale_is_grey_and_keeps_the_luminance(settings):
+    settings = plain(settings)
+    settings.greyscale = 1.0
+    image = noise(16, 16)
+    grey = recolour(image, settings, np.random.default_rng(0))
+    assert np.ptp(grey.astype(int), axis=-1).max() <= 1
+    luma = image @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(grey[..., 0] - luma).max() <= 1
+
+
+def test_brightness_and_tint_scale_the_channels(settings):
+    settings = plain(settings)
+    settings.brightness, settings.tint = 0.4, 0.2
+    image = np.full((4, 4, 3), 100, np.uint8)
+    means = np.array(
+        [recolour(image, settings, np.random.default_rng(i)).mean((0, 1)) for i in range(200)]
+    )
+    assert means.min() >= 100 * 0.6 * 0.8 - 1
+    assert means.max() <= 100 * 1.4 * 1.2 + 1
+    assert means.std(0).min() > 15
+    assert np.ptp(means, axis=1).max() > 20  # the channels move apart
+
+
+def test_flip_always_and_never(settings):
+    settings = plain(settings)
+    settings.crop_area_min, settings.crop_ratio = 1.0, 1.0
+    image = noise(32, 32)
+    settings.flip = 1.0
+    np.testing.assert_array_equal(
+        augment(image, 32, settings, np.random.default_rng(0)), image[:, ::-1]
+    )
+    settings.flip = 0.0
+    np.testing.assert_array_equal(augment(image, 32, settings, np.random.default_rng(0)), image)

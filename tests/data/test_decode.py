@@ -1,0 +1,254 @@
+"""Odd pictures as people have them: turned, 16-bit, transparent, CMYK, misnamed, broken."""
+
+import io
+import struct
+import threading
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dkse_jax.data.decode import BadImage, decode_image
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+
+
+def encode(image, file_format, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def picture(height=48, width=64):
+    """Smooth, so that JPEG keeps it within a few grey levels; no two sides alike."""
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    return np.stack([255 * x, 255 * y, 255 * (1 - x) * (1 - y)], axis=-1).astype(np.uint8)
+
+
+def png_16bit(colour_type, pixels, transparent=(), size=None):
+    """A 16-bit PNG, which Pillow cannot write in colour; its header may claim another size."""
+
+    def chunk(tag, data):
+        return struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data))
+
+    width, height = size or pixels.shape[1::-1]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))]
+    if transparent:
+        parts.append((b"tRNS", struct.pack(f">{len(transparent)}H", *transparent)))
+    parts += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("file_format", "options"),
+    [
+        ("PNG", {}),
+        ("WEBP", {"lossless": True}),
+        ("BMP", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+    ],
+)
+def test_lossless_formats_come_back_exactly(file_format, options):
+    data = encode(Image.fromarray(picture()), file_format, **options)
+    decoded = decode_image(data)
+    np.testing.assert_array_equal(decoded, picture())
+    assert decoded.dtype == np.uint8
+    assert decoded.flags.writeable
+
+
+def test_jpeg_is_near_the_original():
+    data = encode(Image.fromarray(picture()), "JPEG", quality=95)
+    assert np.abs(decode_image(data).astype(int) - picture()).mean() < 2
+
+
+def test_gif_gives_its_first_frame():
+    frames = [Image.new("RGB", (5, 4), colour) for colour in (GREEN, RED)]
+    data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(decode_image(data), np.full((4, 5, 3), GREEN))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".txt", ""])
+def test_content_decides_not_the_name(tmp_path, suffix):
+    path = tmp_path / f"picture{suffix}"
+    path.write_bytes(encode(Image.fromarray(picture()), "PNG"))
+    np.testing.assert_array_equal(decode_image(path), picture())
+    np.testing.assert_array_equal(decode_image(str(path)), picture())
+
+
+# What a viewer must do with stored pixels for each EXIF orientation (TIFF 6.0, tag 274).
+UPRIGHT = {
+    1: lambda p: p,
+    2: lambda p: p[:, ::-1],
+    3: lambda p: p[::-1, ::-1],
+    4: lambda p: p[::-1],
+    5: lambda p: p.swapaxes(0, 1),
+    6: lambda p: np.rot90(p, -1),
+    7: lambda p: np.rot90(p, 2).swapaxes(0, 1),
+    8: lambda p: np.rot90(p, 1),
+}
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF"])
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_exif_orientation_is_applied_once(file_format, orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    plain = decode_image(encode(Image.fromarray(picture()), file_format))
+    turned = decode_image(encode(Image.fromarray(picture()), file_format, exif=exif))
+    np.testing.assert_array_equal(turned, UPRIGHT[orientation](plain))
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
+@pytest.mark.parametrize("exif", [b"Exif\0\0no TIFF header", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"])
+def test_unreadable_exif_is_ignored(file_format, exif):
+    original = Image.fromarray(picture())
+    data = encode(original, file_format, exif=exif)
+    np.testing.assert_array_equal(decode_image(data), decode_image(encode(original, file_format)))
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
+def test_a_remark_of_pillows_does_not_refuse_a_picture(file_format):
+    exif = Image.Exif()
+    exif[274] = 6
+    good = exif.tobytes()
+    # 9 entries are announced and 1 is there, of which Pillow warns.
+    odd = good[:14] + struct.pack(">H", 9) + good[16:]
+    good, odd = (encode(Image.fromarray(picture()), file_format, exif=e) for e in (good, odd))
+    with pytest.warns(UserWarning, match="EXIF"), Image.open(io.BytesIO(odd)) as image:
+        image.getexif()
+    np.testing.assert_array_equal(decode_image(odd), decode_image(good))
+
+
+def test_16_bit_grey_keeps_its_shades(tmp_path):
+    shades = np.array([[0, 0x4000, 0x8000, 0xFFFF]])
+    expected = np.array([[0, 0x40, 0x80, 0xFF]], np.uint8)[..., None].repeat(3, axis=-1)
+    np.testing.assert_array_equal(decode_image(png_16bit(0, shades)), expected)
+    tiff = encode(Image.fromarray(shades.astype(np.uint16)), "TIFF")
+    np.testing.assert_array_equal(decode_image(tiff), expected)
+
+
+def test_16_bit_grey_transparency_is_white():
+    decoded = decode_image(png_16bit(0, np.array([[0x4000, 0x4001]]), transparent=(0x4000,)))
+    np.testing.assert_array_equal(decoded[0], [WHITE, (0x40, 0x40, 0x40)])
+
+
+def test_16_bit_colour_keeps_its_shades():
+    decoded = decode_image(png_16bit(2, np.array([[[0x1000, 0x8000, 0xFFFF]]])))
+    np.testing.assert_array_equal(decoded, [[[0x10, 0x80, 0xFF]]])
+
+
+@pytest.mark.parametrize("kind", ["palette", "palette_alpha", "rgba", "la", "gif", "colour_key"])
+def test_transparent_becomes_white(kind):
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([*RED, *BLUE])
+    palette.putpixel((1, 0), 1)
+    half_red = (255, 127, 127)
+    data, expected = {
+        "palette": (encode(palette, "PNG", transparency=1), [RED, WHITE]),
+        "palette_alpha": (encode(palette, "PNG", transparency=b"\x80\x00"), [half_red, WHITE]),
+        "rgba": (
+            encode(Image.fromarray(np.array([[[*RED, 128], [*BLUE, 0]]], np.uint8)), "PNG"),
+            [half_red, WHITE],
+        ),
+        "la": (
+            encode(Image.fromarray(np.array([[[0, 128], [0, 255]]], np.uint8), "LA"), "PNG"),
+            [(127, 127, 127), (0, 0, 0)],
+        ),
+        "gif": (encode(palette, "GIF", transparency=1), [RED, WHITE]),
+        "colour_key": (
+            encode(Image.fromarray(np.array([[RED, BLUE]], np.uint8)), "PNG", transparency=BLUE),
+            [RED, WHITE],
+        ),
+    }[kind]
+    np.testing.assert_array_equal(decode_image(data)[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("mode", "file_format"),
+    [("L", "JPEG"), ("CMYK", "JPEG"), ("L", "PNG"), ("1", "PNG"), ("P", "PNG"), ("CMYK", "TIFF")],
+)
+def test_other_modes_become_rgb(mode, file_format):
+    image = Image.fromarray(picture()).convert(mode)
+    decoded = decode_image(encode(image, file_format))
+    assert decoded.shape == (48, 64, 3)
+    assert np.abs(decoded.astype(int) - np.asarray(image.convert("RGB"))).mean() < 3
+
+
+def test_32_bit_pixels_are_refused():
+    with pytest.raises(BadImage, match="no known white"):
+        decode_image(encode(Image.new("F", (4, 4)), "TIFF"))
+
+
+def test_min_side_reduces_a_jpeg_but_never_below():
+    exif = Image.Exif()
+    exif[274] = 6
+    data = encode(Image.fromarray(picture(480, 642)), "JPEG", exif=exif)
+    assert decode_image(data).shape == (642, 480, 3)
+    for min_side in (1, 59, 60, 61, 112, 120, 121, 240, 299, 480, 1000):
+        side = min(decode_image(data, min_side).shape[:2])
+        assert side >= min(min_side, 480)
+        assert side < 2 * max(min_side, 60) or side == 480
+    assert decode_image(data, 112).shape == (161, 120, 3)
+
+
+def test_min_side_leaves_a_png_alone():
+    data = encode(Image.fromarray(picture()), "PNG")
+    np.testing.assert_array_equal(decode_image(data, 8), picture())
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+def test_truncated_files_are_refused_by_name(tmp_path, file_format, share):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = encode(Image.fromarray(noise), file_format)
+    path = tmp_path / "half.jpg"
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(BadImage, match=r"half\.jpg"):
+        decode_image(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"<svg></svg>", b"P6 1 1 255 RGB"])
+def test_what_is_no_picture_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "notes.jpg"
+    path.write_bytes(content)
+    with pytest.raises(BadImage, match=r'"[^"]*notes\.jpg" cannot be read: it is not a JPEG, PNG'):
+        decode_image(path)
+
+
+def test_missing_files_and_folders_are_refused_by_name(tmp_path):
+    with pytest.raises(BadImage, match=r"gone\.jpg.*No such file"):
+        decode_image(tmp_path / "gone.jpg")
+    with pytest.raises(BadImage, match="cannot be read: Is a directory"):
+        decode_image(tmp_path)
+
+
+def test_bytes_are_called_by_the_name_given():
+    with pytest.raises(BadImage, match='the image "train/7" cannot be read'):
+        decode_image(b"no picture", name="train/7")
+
+
+@pytest.mark.parametrize("side", [9460, 20000])
+@pytest.mark.parametrize("warn", ["error", "ignore"])
+def test_decompression_bombs_are_refused(side, warn):
+    data = png_16bit(0, np.zeros((1, 1)), size=(side, side))
+    with warnings.catch_warnings(action=warn), pytest.raises(BadImage, match="pixels"):
+        decode_image(data)
+
+
+def test_threads_get_the_same_pixels():
+    data = [encode(Image.fromarray(picture(48, 64 + i)), "PNG") for i in range(8)]
+    decoded = {}
+
+    def decode(i):
+        decoded[i] = decode_image(data[i])
+
+    threads = [threading.Thread(target=decode, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for i in range(8):
+        np.testing.assert_array_equal(decoded[i], picture(48, 64 + i))

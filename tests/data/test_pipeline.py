@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+
+from configs import base
+from dkse_jax.data.pipeline import (
+    batch_hash,
+    evaluation_batches,
+    fingerprint,
+    place,
+    training_batches,
+)
+from dkse_jax.data.sources import Source
+from dkse_jax.data.transform import Transform
+
+
+def make_source(examples: int) -> Source:
+    """Example i is a 40 x 50 picture whose every pixel is i."""
+    return Source(
+        class_names=("a", "b"),
+        ids=tuple(f"{i:03}.png" for i in range(examples)),
+        labels=np.arange(examples, dtype=np.int32) % 2,
+        groups=tuple(map(str, range(examples))),
+        read=lambda i, min_side: np.full((40, 50, 3), i, np.uint8),
+    )
+
+
+@pytest.fixture
+def config():
+    config = base.get_config()
+    config.data.image_size = 32
+    config.train.batch_size = 4
+    return config
+
+
+def batches_of(source, config, first_step, last_step):
+    return list(training_batches(source, config, first_step=first_step, last_step=last_step))
+
+
+def test_starting_later_gives_the_same_batches(config):
+    source = make_source(11)
+    whole = batches_of(source, config, 1, 9)
+    rest = batches_of(source, config, 6, 9)
+    for early, late in zip(whole[5:], rest, strict=True):
+        for key in ("image", "label", "index"):
+            np.testing.assert_array_equal(early[key], late[key])
+
+
+def test_batches_do_not_depend_on_the_number_of_threads(config):
+    source = make_source(11)
+    config.data.threads = 1
+    one = batches_of(source, config, 1, 6)
+    config.data.threads = 5
+    five = batches_of(source, config, 1, 6)
+    for a, b in zip(one, five, strict=True):
+        np.testing.assert_array_equal(a["image"], b["image"])
+
+
+def test_each_epoch_visits_each_example_once_in_its_own_order(config):
+    epochs = [[place(e * 11 + i, 11, seed=0) for i in range(11)] for e in range(3)]
+    orders = [[index for _, index in epoch] for epoch in epochs]
+    assert all(sorted(order) == list(range(11)) for order in orders)
+    assert orders[0] != orders[1] != orders[2]
+    assert [{epoch for epoch, _ in e} for e in epochs] == [{0}, {1}, {2}]
+
+
+def test_labels_and_hash_belong_to_the_images(config):
+    source = make_source(11)
+    config.augment.brightness = config.augment.contrast = config.augment.tint = 0.0
+    for batch in batches_of(source, config, 1, 3):
+        np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], batch["index"])
+        np.testing.assert_array_equal(batch["label"], batch["index"] % 2)
+    assert batch_hash(source, np.array([1, 2])) != batch_hash(source, np.array([2, 1]))
+
+
+def test_the_seed_changes_order_and_augmentation(config):
+    source = make_source(11)
+    first = batches_of(source, config, 1, 1)[0]
+    config.seed = 1
+    second = batches_of(source, config, 1, 1)[0]
+    assert list(first["index"]) != list(second["index"])
+
+
+@pytest.mark.parametrize("examples", [1, 7, 8, 9, 23])
+def test_evaluation_visits_each_example_once_and_pads(examples):
+    batches = list(
+        evaluation_batches(make_source(examples), Transform(size=32), batch_size=8, threads=2)
+    )
+    seen = np.concatenate([b["image"][: int(b["count"]), 0, 0, 0] for b in batches])
+    np.testing.assert_array_equal(seen, np.arange(examples))
+    assert all(b["image"].shape == (8, 32, 32, 3) for b in batches)
+    assert not batches[-1]["image"][int(batches[-1]["count"]) :].any()
+
+
+def test_a_reading_error_reaches_the_caller_as_it_is(config):
+    def refuse(index, min_side):
+        raise ValueError("mud.jpg is not a picture")
+
+    source = Source(("a", "b"), ("mud.jpg",), np.zeros(1, np.int32), ("g",), refuse)
+    with pytest.raises(ValueError, match=r"mud.jpg is not a picture"):
+        batches_of(source, config, 1, 2)
+
+
+def test_fingerprint_changes_with_ids_labels_and_class_names():
+    source = make_source(5)
+    other = [
+        Source(("a", "c"), source.ids, source.labels, source.groups, source.read),
+        Source(source.class_names, source.ids[::-1], source.labels, source.groups, source.read),
+        Source(source.class_names, source.ids, 1 - source.labels, source.groups, source.read),
+    ]
+    assert len({fingerprint(s) for s in (source, *other)}) == 4

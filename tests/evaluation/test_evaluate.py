@@ -1,0 +1,48 @@
+import jax
+import numpy as np
+import pytest
+
+from dkse_jax import devices
+from dkse_jax.data.sources import Source
+from dkse_jax.data.transform import Transform, normalise
+from dkse_jax.evaluation import evaluate
+from dkse_jax.evaluation.evaluate import make_forward, predict
+from dkse_jax.models.dkse_net import DKSENet
+
+
+@pytest.fixture(scope="module")
+def network():
+    model = DKSENet(3, width=4)
+    variables = jax.jit(model.init)(jax.random.key(0), np.zeros((1, 32, 32, 3), np.float32))
+    return model, variables, make_forward(model, Transform(32), devices.make_mesh())
+
+
+def noise(examples):
+    pictures = np.random.default_rng(0).integers(0, 256, (examples, 32, 32, 3), dtype=np.uint8)
+    names = tuple(map(str, range(examples)))
+    labels = np.zeros(examples, np.int32)
+    return pictures, Source(("a", "b", "c"), names, labels, names, lambda i, side: pictures[i])
+
+
+@pytest.mark.parametrize("examples", [1, 7, 8, 23])
+def test_every_example_counts_once_whatever_the_batch(network, examples):
+    model, variables, forward = network
+    pictures, source = noise(examples)
+    # 7 is not a multiple of the 8 devices: predict enlarges it to 8.
+    result = predict(forward, variables, source, Transform(32), batch_size=7, threads=2)
+    logits, _ = model.apply(variables, normalise(pictures, Transform(32)))
+    assert result.shape == (examples, 3)
+    np.testing.assert_allclose(result, jax.nn.log_softmax(logits), atol=1e-5)
+
+
+def test_an_example_that_gets_lost_is_noticed(network, monkeypatch):
+    _, variables, forward = network
+    _, source = noise(9)
+    whole = evaluate.evaluation_batches
+
+    def drops_the_remainder(*args, **named):
+        return list(whole(*args, **named))[:-1]
+
+    monkeypatch.setattr(evaluate, "evaluation_batches", drops_the_remainder)
+    with pytest.raises(AssertionError, match="8 results for 9 examples"):
+        predict(forward, variables, source, Transform(32), batch_size=8, threads=2)

@@ -1,0 +1,57 @@
+"""The layers alone: their sums, what they see, how they start."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict
+from jax import lax
+
+from dkse_jax.models.dkse_net import DKSENet
+from dkse_jax.models.layers import Conv, DepthwiseConv, SeparableConv, is_pointwise_kernel
+
+
+def _lax_conv(x, kernel, stride=1, groups=1):
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+def test_separable_is_grouped_then_pointwise_then_norm_then_relu(variables_of):
+    x = np.random.default_rng(0).standard_normal((2, 9, 8, 3)).astype(np.float32)
+    layer = SeparableConv(features=5, stride=2)
+    variables = variables_of(layer, x)
+    params = variables["params"]
+    expected = _lax_conv(x, params["depthwise"]["kernel"], stride=2, groups=3)
+    expected = _lax_conv(expected, params["pointwise"]["kernel"])
+    norm, statistics = params["norm"], variables["batch_stats"]["norm"]
+    expected = (np.asarray(expected) - statistics["mean"]) / np.sqrt(statistics["var"] + 1e-5)
+    expected = np.maximum(expected * norm["scale"] + norm["bias"], 0)
+    y = np.asarray(jax.jit(layer.apply)(variables, x))
+    assert y.shape == (2, 5, 4, 5)
+    assert (y == 0).any()
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_initial_kernels_keep_the_variance():
+    x = jnp.zeros((1, 3, 3, 400))
+    depthwise = DepthwiseConv().init(jax.random.key(0), x)["params"]["kernel"]
+    pointwise = Conv(400, 1).init(jax.random.key(0), x)["params"]["kernel"]
+    np.testing.assert_allclose(jnp.var(depthwise) * 9, 1, rtol=0.1)
+    np.testing.assert_allclose(jnp.var(pointwise) * 400, 2, rtol=0.1)
+
+
+def test_is_pointwise_kernel_picks_the_separable_ones_and_no_1x1_branch():
+    net = DKSENet(5, width=4, positions=(6, 9, 12), kernel_sizes=(1, 5))
+    image = jax.ShapeDtypeStruct((1, 32, 32, 3), "float32")
+    params = jax.eval_shape(net.init, jax.random.key(0), image)["params"]
+    by_key = [path for path, _ in jax.tree.leaves_with_path(params) if is_pointwise_kernel(path)]
+    by_name = {path for path in flatten_dict(params) if is_pointwise_kernel(path)}
+    assert by_name == {
+        (f"separable_{i}", "pointwise", "kernel") for i in (3, 4, 5, 7, 8, 10, 11, 13, 14)
+    }
+    assert {tuple(key.key for key in path) for path in by_key} == by_name

@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from dkse_jax.data.sources import load_splits
+from dkse_jax.models import create_model
+from dkse_jax.training import estimate
+
+
+@pytest.fixture
+def told(config, monkeypatch, capsys):
+    """What announce prints for 1,000 steps of the paper's best network at 96 pixels."""
+    splits = load_splits(config.data, config.seed)
+    config.model.width = 32
+    config.data.image_size = 96
+    model = create_model(config.model, num_classes=5)
+    monkeypatch.setattr(estimate, "matmul_rate", lambda: 1e10 / estimate.ATTAINED_SHARE)
+
+    def tell(step):
+        estimate.announce(config, model, splits, Path("runs/x"), step=step, last_step=1000)
+        return capsys.readouterr().out
+
+    return tell
+
+
+def test_a_new_run_says_what_it_will_do_and_how_long_it_takes(told):
+    text = told(0)
+    assert "workdir  runs/x\n" in text
+    assert "train 27, val 15, test 21; 3 classes: hatched_landscape" in text
+    assert "2,566,053 trainable parameters, 0.146 GMACs an image of 96 pixels" in text
+    # 8,000 images of 6 x 0.1463 G operations at 10 G a second: 702 s
+    assert "training takes 1000 steps of 8 images: about 12 min here" in text
+
+
+def test_a_resumed_run_counts_what_is_left(told):
+    assert "training goes on after step 500 of 1000 steps of 8 images: about 6 min" in told(500)
+
+
+def test_a_finished_run_says_what_to_do_next(told):
+    assert "training is complete at step 1000: python eval.py --workdir=runs/x" in told(1000)
+
+
+def test_the_probe_measures_a_rate():
+    assert 1e8 < estimate.matmul_rate() < 1e16

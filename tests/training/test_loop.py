@@ -1,0 +1,135 @@
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from dkse_jax.data.pipeline import training_batches
+from dkse_jax.errors import UserError
+from dkse_jax.training import loop
+from dkse_jax.training.loop import train
+
+STEPS = 10  # of the thin config
+
+
+def metrics(workdir):
+    return (workdir / "metrics.jsonl").read_text()
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+def train_until_killed(config, workdir, monkeypatch, step):
+    """Ends the run when it asks for the batch after `step`."""
+
+    def short(*args, **named):
+        for batch, number in zip(
+            training_batches(*args, **named), range(named["first_step"], 10**6), strict=False
+        ):
+            if number > step:
+                raise Killed
+            yield batch
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "training_batches", short)
+        with pytest.raises(Killed):
+            train(config, workdir)
+
+
+def test_the_journal_has_every_step_and_evaluation(trained):
+    lines = [json.loads(line) for line in metrics(trained).splitlines()]
+    training = [line for line in lines if line["split"] == "train"]
+    assert [line["step"] for line in training] == list(range(1, STEPS + 1))
+    assert set(training[0]) == {"step", "split", "loss", "accuracy", "learning_rate", "batch"}
+    assert len({line["batch"] for line in training}) == STEPS
+    # 27 examples in batches of 8: an epoch is 3 steps, to the nearest; and the last step.
+    assert [line["step"] for line in lines if line["split"] == "val"] == [3, 6, 9, 10]
+
+
+@pytest.mark.parametrize("killed_at", [2, 5, 9])
+def test_a_killed_run_goes_on_bit_for_bit(config, tmp_path, trained, monkeypatch, killed_at):
+    train_until_killed(config, tmp_path / "run", monkeypatch, killed_at)
+    assert metrics(tmp_path / "run") != metrics(trained)
+    train(config, tmp_path / "run")
+    assert metrics(tmp_path / "run") == metrics(trained)
+    assert state_of(tmp_path / "run", config) == state_of(trained, config)
+
+
+def test_ignoring_the_start_step_would_be_noticed(config, tmp_path, trained, monkeypatch):
+    train_until_killed(config, tmp_path / "run", monkeypatch, 5)
+
+    def saboteur(source, config, *, first_step, last_step):
+        return training_batches(source, config, first_step=1, last_step=last_step - first_step + 1)
+
+    monkeypatch.setattr(loop, "training_batches", saboteur)
+    train(config, tmp_path / "run")
+    assert metrics(tmp_path / "run") != metrics(trained)
+    assert state_of(tmp_path / "run", config) != state_of(trained, config)
+
+
+def state_of(workdir, config):
+    """Every array of the last checkpoint, as bytes by name."""
+    from dkse_jax import devices
+    from dkse_jax.data.transform import Transform
+    from dkse_jax.models import create_model
+    from dkse_jax.training.optimizer import make_optimizer, make_schedule
+    from dkse_jax.training.state import create_state
+
+    model = create_model(config.model, 3)
+    optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, STEPS))
+    target = devices.abstract(
+        jax.eval_shape(lambda: create_state(model, optimizer, Transform(32).size, 0)),
+        devices.make_mesh(),
+    )
+    state, step = loop.restored_state(workdir, target)
+    assert step == STEPS
+    return {
+        jax.tree_util.keystr(path): np.asarray(leaf).tobytes()
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+    }
+
+
+def test_a_finished_run_trains_no_further(config, tmp_path, capsys):
+    train(config, tmp_path / "run")
+    before = metrics(tmp_path / "run")
+    capsys.readouterr()
+    train(config, tmp_path / "run")
+    assert f"training is complete at step {STEPS}" in capsys.readouterr().out
+    assert metrics(tmp_path / "run") == before
+
+
+def test_another_config_is_refused_with_the_difference(config, trained):
+    config.optimizer.learning_rate = 0.05
+    config.log.progress_seconds = 1.0
+    with pytest.raises(UserError, match=r"optimizer.learning_rate: 0.1 -> 0.05$"):
+        train(config, trained)
+
+
+def test_other_data_are_refused(config, trained):
+    config.seed = 0
+    config.data.synthetic.train_per_kind = 10
+    with pytest.raises(UserError, match=r"data.synthetic.train_per_kind: 9 -> 10"):
+        train(config, trained)
+
+
+def test_a_folder_that_is_no_run_is_refused_and_kept(config, tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(UserError, match=r"holds something that is not a run"):
+        train(config, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_batch_that_eight_devices_cannot_share_is_refused(config, tmp_path):
+    config.train.batch_size = 12
+    with pytest.raises(UserError, match=r"config.train.batch_size is 12.*nearest.* is 16"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(config, tmp_path):
+    config.optimizer.learning_rate = 1e30
+    config.optimizer.clip_norm = 0.0
+    with pytest.raises(UserError, match=r"the loss is (nan|inf) at step \d+, at learning rate"):
+        train(config, tmp_path / "run")
+    assert "NaN" not in metrics(tmp_path / "run")

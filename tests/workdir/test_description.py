@@ -1,0 +1,73 @@
+import pytest
+
+from dkse_jax.errors import UserError
+from dkse_jax.workdir import description
+
+INPUTS = {
+    "class_names": ["a", "b"],
+    "transform": {"size": 32},
+    "splits": {"train": {"examples": 3, "fingerprint": "f"}},
+}
+
+
+def start(workdir, config, inputs=INPUTS):
+    description.check_workdir(workdir, config)
+    description.begin(workdir, config, inputs)
+
+
+def test_a_new_run_is_described_and_goes_on(tmp_path, config):
+    workdir = tmp_path / "deep" / "run"
+    start(workdir, config)
+    start(workdir, config)
+    assert description.load_config(workdir).to_dict() == config.to_dict()
+    assert description.load_inputs(workdir) == INPUTS
+    assert sorted(path.name for path in workdir.iterdir()) == ["config.json", "inputs.json"]
+
+
+def test_checking_creates_nothing(tmp_path, config):
+    description.check_workdir(tmp_path / "deep" / "run", config)
+    assert not list(tmp_path.iterdir())
+
+
+def test_fields_without_effect_may_change_and_are_kept(tmp_path, config):
+    start(tmp_path, config)
+    config.log.progress_seconds = 77.0
+    config.train.epochs = 9.0
+    start(tmp_path, config)
+    assert description.load_config(tmp_path).log.progress_seconds == 77.0
+
+
+def test_another_config_is_refused_field_by_field(tmp_path, config):
+    start(tmp_path, config)
+    config.train.batch_size = 16
+    config.model.reduction = 2
+    with pytest.raises(
+        UserError, match=r"undo: model.reduction: 4 -> 2, train.batch_size: 8 -> 16$"
+    ):
+        start(tmp_path, config)
+    assert description.load_config(tmp_path).train.batch_size == 8
+
+
+def test_changed_data_are_refused(tmp_path, config):
+    start(tmp_path, config)
+    changed = INPUTS | {"splits": {"train": {"examples": 4, "fingerprint": "g"}}}
+    with pytest.raises(UserError, match=r"the train data changed .* 3 examples \(now 4\)"):
+        start(tmp_path, config, changed)
+    with pytest.raises(UserError, match="other class names or transform"):
+        start(tmp_path, config, INPUTS | {"class_names": ["a", "c"]})
+    assert description.load_inputs(tmp_path) == INPUTS
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path, config):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(UserError, match="holds something that is not a run"):
+        start(tmp_path, config)
+    with pytest.raises(UserError, match="holds something that is not a run"):
+        start(tmp_path / "thesis.tex", config)
+    with pytest.raises(UserError, match=r"cannot be written in .*thesis.tex: Not a directory"):
+        start(tmp_path / "thesis.tex" / "run", config)
+
+
+def test_a_folder_that_is_no_run_cannot_be_loaded(tmp_path):
+    with pytest.raises(UserError, match=r"is not a run: config.json cannot be read"):
+        description.load_config(tmp_path)
