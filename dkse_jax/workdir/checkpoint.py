@@ -18,7 +18,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from dkse_jax.errors import UserError
-from dkse_jax.workdir.files import sync, write_atomically
+from dkse_jax.workdir.files import reserve, sync, write_atomically
 
 Tree = Any  # a pytree of arrays; as a target, of jax.ShapeDtypeStruct with shardings
 
@@ -55,6 +55,7 @@ def save(
         root.mkdir(exist_ok=True)
         _record_path(root, step).unlink(missing_ok=True)
         _remove_leftovers(root)
+        reserve(root, _size((variables, training)))
         with _checkpointer() as checkpointer:
             checkpointer.save(
                 folder,
@@ -123,6 +124,10 @@ def restore_newest(
             print(f"{error}; it is set aside as {step}.damaged", flush=True)
             _set_aside(root, step)
     return None
+
+
+def _size(tree: Tree) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
 
 def _checkpointer() -> ocp.Checkpointer:

@@ -1,6 +1,7 @@
 """Files that a kill or a power cut leaves whole."""
 
 import os
+import tempfile
 from pathlib import Path
 
 
@@ -20,3 +21,13 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def reserve(folder: Path, size: int) -> None:
+    """Raises OSError unless a file of `size` bytes fits into the folder now; leaves none there.
+
+    To ask first spares the half-written files and the tracebacks of a library's own threads.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(size))
+        file.flush()

@@ -312,9 +312,20 @@ def test_a_full_disk_is_told_and_the_older_steps_stand(workdir):
             checkpoint.save(workdir, 30, variables, training, {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert names(workdir) == ["10", "10.json", "20", "20.json"]
     assert_equal(checkpoint.restore(workdir, 20, *TARGETS), make_state(20))
     checkpoint.save(workdir, 30, variables, training, {})
     assert names(workdir) == ["10", "10.json", "30", "30.json"]
+
+
+def test_a_disk_that_fills_up_during_the_save_is_told_in_one_line(workdir, monkeypatch):
+    def fail(*args, **kwargs):
+        raise ValueError("OUT_OF_RANGE: Error writing\nmore of it")
+
+    monkeypatch.setattr(checkpoint.ocp.Checkpointer, "save", fail)
+    with pytest.raises(UserError, match=r"cannot save step 30 in .*: OUT_OF_RANGE: Error writing$"):
+        save(workdir, 30)
+    assert_equal(checkpoint.restore(workdir, 20, *TARGETS), make_state(20))
 
 
 @pytest.mark.parametrize(
