@@ -41,16 +41,13 @@ def test_the_penalty_sums_the_pointwise_kernels_alone():
 
 
 @functools.cache
-def run(dtype, device_count, steps, examples):
-    """Trains the thin network on fixed noise, with dropout: losses, first and last state."""
+def run(dtype, device_count, steps, examples, draws):
+    """Trains the thin network, with dropout, on draws of noise: losses, first and last state."""
     config = thin_config()
     mesh = devices.make_mesh(jax.devices()[:device_count])
     model = DKSENet(3, width=4, dropout_before_pool=0.1, dropout_after_pool=0.2, dtype=dtype)
-    optimizer = optax.sgd(0.05, momentum=0.9)
+    optimizer = optax.sgd(0.01, momentum=0.9)
     step = make_train_step(model, optimizer, config, Transform(32), mesh)
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (examples, 32, 32, 3), dtype=np.uint8)
-    labels = rng.integers(0, 3, examples, dtype=np.int32)
 
     def fresh_state():
         state = create_state(model, optimizer, 32, seed=0)
@@ -59,31 +56,37 @@ def run(dtype, device_count, steps, examples):
             batch_stats=jax.tree.map(lambda leaf: leaf.astype(dtype), state.batch_stats)
         )
 
-    state = initialise(fresh_state, mesh)
-    first = jax.tree.map(np.asarray, state)
-    losses = []
-    for _ in range(steps):
-        state, sums = step(state, images, labels)
-        losses.append(float(sums["loss"]))
-    return np.array(losses), first, jax.tree.map(np.asarray, state)
+    first = jax.tree.map(np.asarray, initialise(fresh_state, mesh))
+    losses = np.zeros((draws, steps))
+    for draw in range(draws):
+        rng = np.random.default_rng(draw)
+        images = rng.integers(0, 256, (examples, 32, 32, 3), dtype=np.uint8)
+        labels = rng.integers(0, 3, examples, dtype=np.int32)
+        state = jax.device_put(first, devices.replicated(mesh))
+        for i in range(steps):
+            state, sums = step(state, images, labels)
+            losses[draw, i] = sums["loss"]
+    return losses, first, jax.tree.map(np.asarray, state)
 
 
 def test_eight_devices_give_one_devices_losses_in_float32():
-    # BatchNorm over few values would magnify the rounding: hence 64 images.
-    one, eight = (run(jnp.float32, n, 5, 64)[0] for n in (1, 8))
-    np.testing.assert_allclose(eight, one, atol=1e-5, rtol=0)
-    assert one[-1] < one[0]
+    # BatchNorm over few values would magnify the rounding: hence 64 images. In about one draw of
+    # ten a value that rounds to either side of a ReLU's zero moves a loss by 1e-4: hence a median.
+    one, eight = (run(jnp.float32, n, 5, 64, 7)[0] for n in (1, 8))
+    assert np.median(abs(eight - one).max(axis=1)) < 1e-5
+    np.testing.assert_allclose(eight, one, atol=1e-2, rtol=0)
+    assert (one[:, -1] < one[:, 0] - 0.1).all()
 
 
 def test_eight_devices_give_one_devices_losses_in_float64():
     with jax.enable_x64(True):
-        one, eight = (run(jnp.float64, n, 20, 8)[0] for n in (1, 8))
+        one, eight = (run(jnp.float64, n, 20, 8, 1)[0] for n in (1, 8))
     np.testing.assert_allclose(eight, one, atol=1e-9, rtol=0)
-    assert one[-1] < 0.9 * one[0]
+    assert one[0, -1] < 0.9 * one[0, 0]
 
 
 def test_steps_count_and_move_every_weight_and_statistic():
-    _, first, last = run(jnp.float32, 8, 5, 64)
+    _, first, last = run(jnp.float32, 8, 5, 64, 7)
     assert (int(first.step), int(last.step)) == (0, 5)
     pairs = zip(
         jax.tree_util.tree_leaves_with_path(first.variables()),
@@ -97,6 +100,6 @@ def test_steps_count_and_move_every_weight_and_statistic():
 def test_another_seed_gives_other_weights():
     model, optimizer = DKSENet(3, width=4), optax.sgd(0.1)
     state = initialise(lambda: create_state(model, optimizer, 32, seed=1), devices.make_mesh())
-    _, first, _ = run(jnp.float32, 8, 5, 64)
+    _, first, _ = run(jnp.float32, 8, 5, 64, 7)
     kernels = (tree.params["dilated_1"]["kernel"] for tree in (state, first))
     assert (np.not_equal(*kernels)).all()
