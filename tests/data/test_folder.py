@@ -174,7 +174,7 @@ def test_load_all_refuses_unknown_classes_and_no_images(tmp_path):
         load_all(str(tmp_path / "none"), ("ink", "oil"))
 
 
-def fails(root, match):
+def assert_fails(root, match):
     with pytest.raises(UserError, match=match) as caught:
         load(root)
     assert "\n" not in str(caught.value)
@@ -182,13 +182,13 @@ def fails(root, match):
 
 def test_root_mistakes(tmp_path):
     make_classes(tmp_path / "paintings" / "all")
-    fails("", "data.root is empty")
-    fails(tmp_path / "painting", 'has no "painting"; did you mean "paintings"')
-    fails(tmp_path / "painting" / "all", 'has no "painting"; did you mean "paintings"')
-    fails(tmp_path / "paintings" / "xyzzy", r'paintings" has no "xyzzy"$')
-    fails(tmp_path / "paintings" / "all" / "ink" / "00.jpg", "is not a folder")
-    fails(tmp_path / "paintings" / "all" / "ink", 'no class folders; did you mean .*/all"')
-    fails(tmp_path / "paintings", 'only the class "all"; did you mean ".*paintings/all"')
+    assert_fails("", "data.root is empty")
+    assert_fails(tmp_path / "painting", 'has no "painting"; did you mean "paintings"')
+    assert_fails(tmp_path / "painting" / "all", 'has no "painting"; did you mean "paintings"')
+    assert_fails(tmp_path / "paintings" / "xyzzy", r'paintings" has no "xyzzy"$')
+    assert_fails(tmp_path / "paintings" / "all" / "ink" / "00.jpg", "is not a folder")
+    assert_fails(tmp_path / "paintings" / "all" / "ink", 'no class folders; did you mean .*/all"')
+    assert_fails(tmp_path / "paintings", 'only the class "all"; did you mean ".*paintings/all"')
 
 
 def test_a_home_folder_is_found(tmp_path, monkeypatch):
@@ -198,24 +198,24 @@ def test_a_home_folder_is_found(tmp_path, monkeypatch):
 
 
 def test_class_folder_mistakes(tmp_path):
-    fails(tmp_path, "neither class folders nor metadata.csv")
+    assert_fails(tmp_path, "neither class folders nor metadata.csv")
     make_classes(tmp_path, names=["ink"])
-    fails(tmp_path, 'only the class "ink"; at least 2')
+    assert_fails(tmp_path, 'only the class "ink"; at least 2')
     touch(tmp_path, "oil/notes.txt")
-    fails(tmp_path, r'class folder ".*/oil" has no images')
+    assert_fails(tmp_path, r'class folder ".*/oil" has no images')
     touch(tmp_path, "oil/0.jpg", "oil/1.jpg")
-    fails(tmp_path, r'class "oil" has too few groups \(2\)')
+    assert_fails(tmp_path, r'class "oil" has too few groups \(2\)')
 
 
 def test_split_folders_are_no_classes(tmp_path):
     touch(tmp_path, *(f"{split}/ink/{i}.jpg" for split in ("train", "valid") for i in range(5)))
-    fails(tmp_path, r"\(train, valid\) are splits, not classes")
+    assert_fails(tmp_path, r"\(train, valid\) are splits, not classes")
 
 
 def test_a_data_set_inside_the_root_is_found(tmp_path):
     make_listed(tmp_path / "art5")
     make_classes(tmp_path / "other")
-    fails(tmp_path, 'did you mean ".*/art5"')
+    assert_fails(tmp_path, 'did you mean ".*/art5"')
 
 
 def test_links_stay_inside(tmp_path):
@@ -224,7 +224,7 @@ def test_links_stay_inside(tmp_path):
     touch(tmp_path, "outside/a.jpg")
     link = root / "oil" / "link.jpg"
     link.symlink_to(tmp_path / "outside" / "a.jpg")
-    fails(root, r'link ".*/link\.jpg" leads out of the data root')
+    assert_fails(root, r'link ".*/link\.jpg" leads out of the data root')
     link.unlink()
     link.symlink_to(root / "oil" / "00.jpg")
     (tmp_path / "art").symlink_to(root)  # the root itself may be a link
@@ -233,10 +233,10 @@ def test_links_stay_inside(tmp_path):
     for target in (root, root / "ink"):
         link.unlink()
         link.symlink_to(target)
-        fails(root, "is a link to a folder that is under the data root already")
+        assert_fails(root, "is a link to a folder that is under the data root already")
     link.unlink()
     link.symlink_to(tmp_path / "outside")
-    fails(root, "leads out of the data root")
+    assert_fails(root, "leads out of the data root")
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_links_stay_inside(tmp_path):
 )
 def test_column_mistakes(tmp_path, columns, match):
     write_metadata(tmp_path, columns=columns)
-    fails(tmp_path, match)
+    assert_fails(tmp_path, match)
 
 
 def test_other_columns_are_ignored(tmp_path):
@@ -286,20 +286,20 @@ def test_other_columns_are_ignored(tmp_path):
 def test_row_mistakes(tmp_path, row, match):
     touch(tmp_path, "oil3.jpg")
     make_listed(tmp_path, row)
-    fails(tmp_path, match)
+    assert_fails(tmp_path, match)
 
 
 def test_metadata_file_mistakes(tmp_path):
     write_metadata(tmp_path)
-    fails(tmp_path, "has no images")
+    assert_fails(tmp_path, "has no images")
     make_listed(tmp_path)
     text = (tmp_path / "metadata.csv").read_text()
     (tmp_path / "metadata.csv").write_text(
         text.replace("ink,", "tusche,").replace("oil,", "tusche,")
     )
-    fails(tmp_path, 'only the class "tusche"')
+    assert_fails(tmp_path, 'only the class "tusche"')
     (tmp_path / "metadata.csv").write_bytes(b"file_name,label\nD\xfcrer.jpg,ink\n")
-    fails(tmp_path, "is not a CSV file in UTF-8")
+    assert_fails(tmp_path, "is not a CSV file in UTF-8")
 
 
 def test_load_splits_follows_the_config(tmp_path):
