@@ -17,12 +17,12 @@ def get_config(variant: str = "best") -> ConfigDict:
     config.data.source = "folder"  # --config.data.root=FOLDER
     config.data.image_size = 96
     config.data.evaluation_scale = 1.5
-    config.augment.crop_area_min = 0.15
+    config.augment.crop_area_min = 0.06
     config.augment.crop_area_max = 0.5
     config.augment.brightness = 0.1
     config.augment.contrast = 0.1
     config.augment.saturation = 0.1
     config.augment.tint = 0.03
     config.augment.greyscale = 0.0
-    config.train.epochs = 20.0
+    config.train.epochs = 60.0
     return config

@@ -11,8 +11,9 @@ from jax.typing import DTypeLike
 
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.models.layers import (
+    BatchNormReLU,
     Conv,
-    batch_norm,
+    conv_norm_relu,
     global_average_pool,
     he_normal,
     lecun_normal,
@@ -85,8 +86,11 @@ class Branch(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """(B, H, W, C) -> (B, H, W, C)."""
-        x = Conv(x.shape[-1], self.kernel_size, self.dilation, self.ops, self.dtype, name="conv")(x)
-        return nn.relu(batch_norm(x, train=train)) if self.norm == "bn_relu" else x
+        channels, shared = x.shape[-1], (self.ops, self.dtype)
+        conv = Conv(channels, channels, self.kernel_size, self.dilation, *shared, name="conv")
+        if self.norm == "none":
+            return conv(x, train=train)
+        return conv_norm_relu(conv, BatchNormReLU(channels, *shared, name="norm"), x, train=train)
 
 
 class DKSE(nn.Module):

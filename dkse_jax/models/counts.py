@@ -86,7 +86,10 @@ def _equations(
     for equation in jaxpr.eqns:
         scopes = (*outer, *filter(None, str(equation.source_info.name_stack).split("/")))
         repeats = equation.params["length"] if equation.primitive.name == "scan" else 1
-        for inner in _inner_programs(equation.params.values()):
+        inners = list(_inner_programs(equation.params.values()))
+        if equation.primitive.name == "cond":  # one alternative runs; an op's plain form is last
+            inners = inners[-1:]
+        for inner in inners:
             yield from _equations(inner, scopes, times * repeats)
         yield scopes, equation, times
 

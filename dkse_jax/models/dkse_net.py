@@ -17,7 +17,7 @@ from dkse_jax.models.layers import (
     lecun_normal,
     wide_dtype,
 )
-from dkse_jax.ops.depthwise import FORMS
+from dkse_jax.ops.forms import FORMS
 
 POSITIONS = (6, 9, 12)
 NORM_PLACEMENTS = ("all", "second_layer_only")
@@ -106,11 +106,11 @@ class DKSENet(nn.Module):
         )
         stages: dict[str, jax.Array] = {}
 
-        x = Conv(self.width, 3, dilation=2, ops=self.ops, dtype=self.dtype, name="dilated_1")(
-            images
-        )
+        first = Conv(3, self.width, 3, 2, self.ops, self.dtype, name="dilated_1")
+        second = DepthwiseNormReLU(self.width, 3, self.ops, self.dtype, name="depthwise_2")
+        x = first(images, train=train)
         stages["dilated_1"] = x
-        x = DepthwiseNormReLU(3, self.ops, self.dtype, name="depthwise_2")(x, train=train)
+        x = second(x, images, first, train=train)
         stages["depthwise_2"] = x
         for layer, multiple, stride in SEPARABLE:
             name = f"separable_{layer}"

@@ -11,9 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dkse_jax.errors import UserError, nearest
-
-FORMS = ("auto", "plain", "fast")
+from dkse_jax.ops.forms import check_form, in_form
 
 
 class _Geometry(NamedTuple):
@@ -41,14 +39,13 @@ def depthwise_conv(
     is fast on CPU and plain elsewhere, decided on lowering: one trace serves every platform.
     fast and auto have a reverse-mode derivative only. Raises UserError for an unknown form.
     """
-    if form not in FORMS:
-        raise UserError(f'no form "{form}" of depthwise_conv{nearest(form, FORMS)}')
+    check_form(form, "depthwise_conv")
     spans = [(k - 1) * dilation + 1 for k in kernel.shape[:2]]
     pads = lax.padtype_to_pads(x.shape[1:3], spans, (stride, stride), padding)
     geometry = _Geometry(stride, dilation, tuple(pads))
-    if form == "plain":
-        return _plain(x, kernel, geometry)
-    return _conv(x, kernel, geometry, form)
+    plain, fast = partial(_plain, geometry=geometry), partial(_fast, geometry=geometry)
+    gradients = partial(_gradients, geometry=geometry)
+    return in_form(form, plain, fast, x, kernel, gradients=gradients)
 
 
 def _plain(x: jax.Array, kernel: jax.Array, geometry: _Geometry) -> jax.Array:
@@ -63,40 +60,10 @@ def _plain(x: jax.Array, kernel: jax.Array, geometry: _Geometry) -> jax.Array:
     )
 
 
-# The platform is chosen inside the derivative rule, never under it: a differentiated choice would
-# keep the residuals of both forms.
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _conv(x: jax.Array, kernel: jax.Array, geometry: _Geometry, form: str) -> jax.Array:
-    fast = partial(_fast, geometry=geometry)
-    if form == "fast":
-        return fast(x, kernel)
-    return lax.platform_dependent(x, kernel, cpu=fast, default=partial(_plain, geometry=geometry))
-
-
-def _conv_forward(
-    x: jax.Array, kernel: jax.Array, geometry: _Geometry, form: str
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _conv(x, kernel, geometry, form), (x, kernel)
-
-
-def _conv_backward(
-    geometry: _Geometry, form: str, residuals: tuple[jax.Array, jax.Array], grad: jax.Array
+def _gradients(
+    x: jax.Array, kernel: jax.Array, grad: jax.Array, geometry: _Geometry
 ) -> tuple[jax.Array, jax.Array]:
-    def fast(x: jax.Array, kernel: jax.Array, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return (
-            _input_gradient(x, kernel, grad, geometry),
-            _kernel_gradient(x, kernel, grad, geometry),
-        )
-
-    def plain(x: jax.Array, kernel: jax.Array, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return jax.vjp(partial(_plain, geometry=geometry), x, kernel)[1](grad)
-
-    if form == "fast":
-        return fast(*residuals, grad)
-    return lax.platform_dependent(*residuals, grad, cpu=fast, default=plain)
-
-
-_conv.defvjp(_conv_forward, _conv_backward)
+    return _input_gradient(x, kernel, grad, geometry), _kernel_gradient(x, kernel, grad, geometry)
 
 
 def _wide(dtype: jnp.dtype) -> jnp.dtype:
@@ -143,15 +110,15 @@ def _fast(x: jax.Array, kernel: jax.Array, geometry: _Geometry) -> jax.Array:
 def _kernel_gradient(
     x: jax.Array, kernel: jax.Array, grad: jax.Array, geometry: _Geometry
 ) -> jax.Array:
-    """Sums grad × pixels for all taps in one pass over the images, then over the batch."""
+    """Sums grad × pixels for all taps in one pass over each row, then over the rows."""
     wide = _wide(x.dtype)
     grad = grad.astype(wide)
     products = tuple(pixels * grad for pixels in _taps(x, kernel, geometry))
     zeros = tuple(jnp.zeros((), wide) for _ in products)
-    per_image = lax.reduce(
-        products, zeros, lambda a, b: tuple(p + q for p, q in zip(a, b, strict=True)), (1, 2)
+    per_row = lax.reduce(
+        products, zeros, lambda a, b: tuple(p + q for p, q in zip(a, b, strict=True)), (2,)
     )
-    total = jnp.stack(per_image).sum(axis=1)  # (kh·kw, C)
+    total = jnp.stack([rows.sum((0, 1)) for rows in per_row])  # (kh·kw, C)
     return total.reshape(kernel.shape).astype(kernel.dtype)
 
 

@@ -99,7 +99,7 @@ class _Pair(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        dense, separable = Conv(16, 3, name="dense")(x), SeparableConv(16, name="separable")(x)
+        dense, separable = Conv(3, 16, name="dense")(x), SeparableConv(16, name="separable")(x)
         x = jnp.mean(dense + separable, axis=(1, 2))
         scan = nn.scan(
             lambda cell, carry, _: (cell(carry), None),

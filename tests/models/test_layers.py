@@ -39,8 +39,8 @@ def test_separable_is_grouped_then_pointwise_then_norm_then_relu(variables_of):
 
 def test_initial_kernels_keep_the_variance():
     x = jnp.zeros((1, 3, 3, 400))
-    depthwise = DepthwiseConv().init(jax.random.key(0), x)["params"]["kernel"]
-    pointwise = Conv(400, 1).init(jax.random.key(0), x)["params"]["kernel"]
+    depthwise = DepthwiseConv(400).init(jax.random.key(0), x)["params"]["kernel"]
+    pointwise = Conv(400, 400, 1).init(jax.random.key(0), x)["params"]["kernel"]
     np.testing.assert_allclose(jnp.var(depthwise) * 9, 1, rtol=0.1)
     np.testing.assert_allclose(jnp.var(pointwise) * 400, 2, rtol=0.1)
 

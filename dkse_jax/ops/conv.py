@@ -1,0 +1,95 @@
+"""Dense convolution: every output channel sees every input channel (Eq. 10)."""
+
+from functools import partial
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from dkse_jax.ops.forms import check_form, in_form
+from dkse_jax.ops.pointwise import pointwise_conv
+from dkse_jax.ops.winograd import transform_kernel, winograd_conv, winograd_gradients
+
+Padding = Literal["SAME", "VALID"] | tuple[tuple[int, int], tuple[int, int]]
+MIN_WINOGRAD_CHANNELS = (
+    32  # of input and output; with fewer the transforms cost more than they save
+)
+
+
+class TransformedKernel(NamedTuple):
+    """A kernel that `transform` made ready for `conv`: (t, t, C, C')."""
+
+    values: jax.Array
+
+
+def conv(
+    x: jax.Array,
+    kernel: jax.Array | TransformedKernel,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    padding: Padding = "SAME",
+    form: str = "auto",
+) -> jax.Array:
+    """Convolves x (B, H, W, C) with kernel (kh, kw, C, C') to (B, H', W', C').
+
+    form: plain is `lax.conv_general_dilated`. fast is a matrix product for 1×1 kernels, Winograd's
+    algorithm for 3×3 and 5×5 ones (stride 1, undilated, SAME), and lax for the rest. auto is that
+    on CPU, where it pays: in float32 and with channels enough. Both have a reverse-mode derivative
+    only. A transformed kernel goes Winograd's way at once. Raises UserError for an unknown form.
+    """
+    check_form(form, "conv")
+    if isinstance(kernel, TransformedKernel):
+        return winograd_conv(x, kernel.values)
+    kh, kw = kernel.shape[:2]
+    if (kh, kw) == (1, 1) and (stride == 1 or form != "plain") and padding in ("SAME", "VALID"):
+        return pointwise_conv(x[:, ::stride, ::stride], kernel, form=form)
+    plain = partial(_plain, stride=stride, dilation=dilation, padding=padding)
+    if not _is_winograd(kernel, stride, dilation, padding, form):
+        return plain(x, kernel)
+
+    def fast(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return winograd_conv(x, transform_kernel(kernel))
+
+    return in_form(form, plain, fast, x, kernel, gradients=winograd_gradients)
+
+
+def transform(
+    kernel: jax.Array,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    padding: Padding = "SAME",
+    form: str = "auto",
+) -> jax.Array | TransformedKernel:
+    """The kernel as `conv` multiplies with it on this machine, so that no call transforms it again.
+
+    The kernel itself wherever that is not Winograd's algorithm.
+    """
+    check_form(form, "conv")
+    here = form == "fast" or jax.default_backend() == "cpu"
+    if here and _is_winograd(kernel, stride, dilation, padding, form):
+        return TransformedKernel(transform_kernel(kernel))
+    return kernel
+
+
+def _is_winograd(
+    kernel: jax.Array, stride: int, dilation: int, padding: Padding, form: str
+) -> bool:
+    exists = kernel.shape[:2] in ((3, 3), (5, 5)) and (stride, dilation, padding) == (1, 1, "SAME")
+    pays = kernel.dtype == jnp.float32 and min(kernel.shape[2:]) >= MIN_WINOGRAD_CHANNELS
+    return exists and (form == "fast" or (form == "auto" and pays))
+
+
+def _plain(
+    x: jax.Array, kernel: jax.Array, stride: int, dilation: int, padding: Padding
+) -> jax.Array:
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(stride, stride),
+        padding=padding,
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )

@@ -1,0 +1,92 @@
+"""Batch normalisation with its ReLU, in training: Ioffe & Szegedy 2015, "Batch Normalization".
+
+What the backward pass keeps is x and a few vectors; the stock composition keeps or recomputes
+several images of x's size and goes over them more often.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from dkse_jax.ops.forms import check_form, in_form
+
+
+def batch_norm_relu(
+    x: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    *,
+    epsilon: float,
+    form: str = "auto",
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Normalises each channel of x (B, H, W, C) by the batch: scale, bias (C,), then ReLU.
+
+    Returns (y, mean, variance): y like x, the (biased) statistics (C,) in scale's dtype, in which
+    the sums are made, and without a gradient: they are for the running averages. form: plain is
+    differentiated by JAX, fast has rules of its own, to reverse-mode only; auto is fast on CPU.
+    Raises UserError for an unknown form.
+    """
+    check_form(form, "batch_norm_relu")
+    plain, fast = partial(_plain, epsilon=epsilon), partial(_fast, epsilon=epsilon)
+    gradients = partial(_gradients, epsilon=epsilon)
+    return in_form(form, plain, fast, x, scale, bias, gradients=gradients)
+
+
+def _plain(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    wide = x.astype(scale.dtype)
+    mean, variance = _statistics(wide)
+    slope = lax.rsqrt(variance + epsilon) * scale
+    y = (wide - _spread(mean)) * _spread(slope) + _spread(bias)
+    return jax.nn.relu(y).astype(x.dtype), lax.stop_gradient(mean), lax.stop_gradient(variance)
+
+
+def _fast(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    wide = x.astype(scale.dtype)
+    mean, variance = _statistics(wide)
+    slope = lax.rsqrt(variance + epsilon) * scale
+    y = wide * _spread(slope) + _spread(bias - mean * slope)
+    return jnp.maximum(y, 0).astype(x.dtype), mean, variance
+
+
+def _gradients(
+    x: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    grads: tuple[jax.Array, jax.Array, jax.Array],
+    epsilon: float,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """From the gradient to y alone. XLA finds that the statistics are those of the forward pass."""
+    wide, grad = x.astype(scale.dtype), grads[0].astype(scale.dtype)
+    mean, variance = _statistics(wide)
+    deviation = lax.rsqrt(variance + epsilon)
+    slope = deviation * scale
+    positive = wide * _spread(slope) + _spread(bias - mean * slope) > 0
+    grad = jnp.where(positive, grad, 0)
+    normalised = (wide - _spread(mean)) * _spread(deviation)
+    to_bias, to_scale = _sum(grad), _sum(grad * normalised)
+    pixels = x.size // x.shape[-1]
+    centred = grad - _spread(to_bias / pixels) - normalised * _spread(to_scale / pixels)
+    return (centred * _spread(slope)).astype(x.dtype), to_scale, to_bias
+
+
+def _statistics(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The mean and the biased variance of each channel, in one pass."""
+    pixels = x.size // x.shape[-1]
+    mean = _sum(x) / pixels
+    return mean, jnp.maximum(_sum(jnp.square(x)) / pixels - jnp.square(mean), 0)
+
+
+def _sum(x: jax.Array) -> jax.Array:
+    """(B, H, W, C) -> (C,)."""
+    return jnp.sum(x, (0, 1, 2))
+
+
+def _spread(vector: jax.Array) -> jax.Array:
+    """(C,) -> (1, 1, 1, C)."""
+    return vector[None, None, None, :]

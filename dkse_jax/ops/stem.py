@@ -1,0 +1,64 @@
+"""A dilated convolution and the strided depthwise one after it, as one: the first two layers.
+
+Nothing stands between the two, so they are one convolution with a kernel of 7×7 taps. It makes the
+small image at once: the large one between, of 32 channels at the full size of the input, is most
+of the network's memory traffic.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from dkse_jax.ops.conv import conv
+from dkse_jax.ops.depthwise import depthwise_conv
+from dkse_jax.ops.forms import check_form, in_form
+
+
+def conv_then_depthwise(
+    x: jax.Array,
+    kernel: jax.Array,
+    depthwise: jax.Array,
+    *,
+    dilation: int,
+    stride: int,
+    form: str = "auto",
+) -> jax.Array:
+    """A SAME convolution, then a VALID depthwise one with a stride.
+
+    x: (B, H, W, C); kernel: (k, k, C, C'), k odd; depthwise: (j, j, 1, C'); returns
+    (B, H', W', C'). form: plain makes the image between the two, fast does not; auto is fast on
+    CPU. Raises UserError for an unknown form.
+    """
+    check_form(form, "conv_then_depthwise")
+    reach = (kernel.shape[0] - 1) * dilation // 2
+
+    def plain(x: jax.Array, kernel: jax.Array, depthwise: jax.Array) -> jax.Array:
+        between = conv(x, kernel, dilation=dilation, form="plain")
+        return depthwise_conv(between, depthwise, stride=stride, padding="VALID", form="plain")
+
+    def fast(x: jax.Array, kernel: jax.Array, depthwise: jax.Array) -> jax.Array:
+        both = merge_depthwise(kernel, depthwise, dilation)
+        return merged_conv(x, both, reach=reach, stride=stride)
+
+    return in_form(form, plain, fast, x, kernel, depthwise)
+
+
+def merge_depthwise(kernel: jax.Array, depthwise: jax.Array, dilation: int) -> jax.Array:
+    """The kernel (s, s, C, C') of both, s = (k - 1)·dilation + j: one convolved with the other."""
+    j = depthwise.shape[0]
+    zero = jnp.zeros((), kernel.dtype)
+    terms = [
+        lax.pad(
+            kernel * depthwise[a, b][None, None],
+            zero,
+            ((a, j - 1 - a, dilation - 1), (b, j - 1 - b, dilation - 1), (0, 0, 0), (0, 0, 0)),
+        )
+        for a in range(j)
+        for b in range(j)
+    ]
+    return sum(terms[1:], start=terms[0])
+
+
+def merged_conv(x: jax.Array, both: jax.Array, *, reach: int, stride: int) -> jax.Array:
+    """Convolves x with a kernel of `merge_depthwise`; reach: the first kernel's, (k - 1)·d / 2."""
+    return conv(x, both, stride=stride, padding=((reach, reach), (reach, reach)), form="plain")

@@ -1,0 +1,237 @@
+"""Winograd convolution F(4×4, k×k): 4×4 outputs from (k+3)² products instead of 16·k².
+
+Lavin & Gray 2016, "Fast Algorithms for Convolutional Neural Networks", with the matrices of
+Cook and Toom: two polynomials are multiplied through their values at t = k + 3 points.
+
+Shapes: an image (B, H, W, C) is cut into P×Q tiles of 4×4 outputs; a transformed image has the
+axes (t, t, B, P, Q, C), so that every one of the t·t products is one matrix product over channels.
+"""
+
+import math
+from fractions import Fraction
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+TILE = 4  # outputs of a tile, along one side
+TILES_PER_STEP = 128  # rows of the matrix products: more leave the cache, fewer the cores idle
+_POINTS = (0, 1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2))  # and infinity; small ones round least
+
+
+@cache
+def matrices(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(output (4, t), kernel (t, k), input (t, t)), in float64, for a kernel of k ≤ 5 taps.
+
+    4 outputs y of a k-tap correlation of t pixels x with the kernel g are
+    y = output @ ((kernel @ g) * (input @ x)).
+    """
+    t = TILE + k - 1
+    points = [Fraction(point) for point in _POINTS[: t - 1]]
+
+    def powers(columns: int) -> list[list[Fraction]]:
+        at_infinity = [Fraction(0)] * (columns - 1) + [Fraction(1)]
+        return [[p**j for j in range(columns)] for p in points] + [at_infinity]
+
+    def product(roots: list[Fraction]) -> list[Fraction]:
+        """The coefficients of Π (z - root), from the constant up to z^(t-1)."""
+        coefficients = [Fraction(1)]
+        for root in roots:
+            shifted = [Fraction(0), *coefficients]
+            coefficients = [
+                high - root * low
+                for high, low in zip(shifted, [*coefficients, Fraction(0)], strict=True)
+            ]
+        return coefficients + [Fraction(0)] * (t - len(coefficients))
+
+    others = [[q for q in points if q != p] for p in points]
+    scales = [math.prod([p - q for q in rest]) for p, rest in zip(points, others, strict=True)]
+    kernel = [
+        [value / scale for value in row]
+        for row, scale in zip(powers(k), [*scales, Fraction(1)], strict=True)
+    ]
+    rows = [product(rest) for rest in others] + [product(points)]
+    return (
+        np.array(powers(TILE), np.float64).T,
+        np.array(kernel, np.float64),
+        np.array(rows, np.float64),
+    )
+
+
+def transform_kernel(kernel: jax.Array) -> jax.Array:
+    """(k, k, C, C') -> (t, t, C, C'), what `winograd_conv` multiplies with."""
+    matrix = matrices(kernel.shape[0])[1]
+    by_rows = _weigh(matrix, list(kernel), 0)
+    return _weigh(matrix, [by_rows[:, j] for j in range(kernel.shape[1])], 1)
+
+
+def _transform_kernel_transposed(transformed: jax.Array) -> jax.Array:
+    """(t, t, C, C') -> (k, k, C, C')."""
+    matrix = matrices(_taps(transformed))[1].T
+    by_rows = _weigh(matrix, list(transformed), 0)
+    return _weigh(matrix, [by_rows[:, j] for j in range(transformed.shape[1])], 1)
+
+
+def winograd_conv(x: jax.Array, transformed: jax.Array) -> jax.Array:
+    """The SAME convolution, stride 1, of x (B, H, W, C) with a kernel from `transform_kernel`.
+
+    Returns (B, H, W, C'). Exact but for rounding; in float32 about 1e-5 of the largest value.
+    """
+    height, width = x.shape[1:3]
+
+    def convolve(x: jax.Array) -> jax.Array:
+        products = jnp.einsum("abhpqc,abcd->abhpqd", _input(x, _taps(transformed)), transformed)
+        return _output(lax.optimization_barrier(products), (height, width))
+
+    chunks = _chunks(x)
+    if chunks.shape[1] == 1:
+        return convolve(x)
+    size = (*chunks.shape[:-1], transformed.shape[-1])
+
+    def one(i: int, done: jax.Array) -> jax.Array:
+        return lax.dynamic_update_index_in_dim(done, convolve(_pick(chunks, i)), i, 1)
+
+    y = lax.fori_loop(0, chunks.shape[1], one, jnp.zeros(size, x.dtype))
+    return y.reshape(*x.shape[:-1], transformed.shape[-1])
+
+
+def winograd_gradients(
+    x: jax.Array, kernel: jax.Array, grad: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The gradients to x (B, H, W, C) and kernel (k, k, C, C'), from that to the output.
+
+    Every step of the forward pass is linear in each argument; here each is transposed, and the
+    gradient's transform is made once for both.
+    """
+    k = kernel.shape[0]
+    transformed = transform_kernel(kernel)
+    height, width = x.shape[1:3]
+
+    def gradients(x: jax.Array, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
+        products = _output_transposed(grad, k)
+        image = jnp.einsum("abhpqd,abcd->abhpqc", products, transformed)
+        to_kernel = jnp.einsum("abhpqc,abhpqd->abcd", _input(x, k), products)
+        return _input_transposed(lax.optimization_barrier(image), k, (height, width)), to_kernel
+
+    chunks, grads = _chunks(x), _chunks(grad)
+    if chunks.shape[1] == 1:
+        to_x, to_kernel = gradients(x, grad)
+        return to_x, _transform_kernel_transposed(to_kernel)
+
+    def one(i: int, done: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        to_x, to_kernel = gradients(_pick(chunks, i), _pick(grads, i))
+        return lax.dynamic_update_index_in_dim(done[0], to_x, i, 1), done[1] + to_kernel
+
+    start = jnp.zeros_like(chunks), jnp.zeros_like(transformed)
+    to_x, to_kernel = lax.fori_loop(0, chunks.shape[1], one, start)
+    return to_x.reshape(x.shape), _transform_kernel_transposed(to_kernel)
+
+
+def _chunks(x: jax.Array) -> jax.Array:
+    """(B, H, W, C) -> (B / n, n, H, W, C): n steps, each of which fits a cache and fills a core.
+
+    A step takes every n-th image, so that each device has its part in every step.
+    """
+    batch, height, width, _ = x.shape
+    tiles = _tiles(height) * _tiles(width)
+    least = min(batch, -(-TILES_PER_STEP // tiles) * jax.device_count())
+    images = next(
+        n
+        for n in range(least, batch + 1)
+        if (batch % n == 0 and n % jax.device_count() == 0) or n == batch
+    )
+    return x.reshape(images, batch // images, *x.shape[1:])
+
+
+def _pick(chunks: jax.Array, i: int) -> jax.Array:
+    return lax.dynamic_index_in_dim(chunks, i, 1, keepdims=False)
+
+
+def _taps(transformed: jax.Array) -> int:
+    return transformed.shape[0] - TILE + 1
+
+
+def _tiles(side: int) -> int:
+    return -(-side // TILE)
+
+
+def _weigh(matrix: np.ndarray, parts: list[jax.Array], axis: int) -> jax.Array:
+    """Σ_i matrix[:, i] · parts[i], its rows along a new axis, which is made before anything else.
+
+    Without the barrier XLA would compute one side's transform anew for each row of the other's.
+    """
+    dtype = parts[0].dtype
+    shape = [1] * (parts[0].ndim + 1)
+    shape[axis] = len(matrix)
+    terms = [
+        jnp.asarray(column, dtype).reshape(shape) * jnp.expand_dims(part, axis)
+        for column, part in zip(matrix.T, parts, strict=True)
+    ]
+    return lax.optimization_barrier(sum(terms[1:], start=terms[0]))
+
+
+def _input(x: jax.Array, k: int) -> jax.Array:
+    """(B, H, W, C) -> (t, t, B, P, Q, C): the input matrix on rows, then on columns."""
+    t, before = TILE + k - 1, (k - 1) // 2
+    rows, columns = _tiles(x.shape[1]), _tiles(x.shape[2])
+    after = [
+        n * TILE + k - 1 - before - side
+        for n, side in zip((rows, columns), x.shape[1:3], strict=True)
+    ]
+    padded = lax.optimization_barrier(
+        jnp.pad(x, ((0, 0), (before, after[0]), (before, after[1]), (0, 0)))
+    )
+    matrix = matrices(k)[2]
+
+    def every_tile(x: jax.Array, i: int, tiles: int, axis: int) -> jax.Array:
+        return lax.slice_in_dim(x, i, i + (tiles - 1) * TILE + 1, TILE, axis)
+
+    by_rows = _weigh(matrix, [every_tile(padded, i, rows, 1) for i in range(t)], 0)
+    return _weigh(matrix, [every_tile(by_rows, i, columns, 3) for i in range(t)], 1)
+
+
+def _output(products: jax.Array, size: tuple[int, int]) -> jax.Array:
+    """(t, t, B, P, Q, C') -> (B, H, W, C')."""
+    matrix = matrices(products.shape[0] - TILE + 1)[0]
+    _, _, batch, rows, columns, channels = products.shape
+    by_rows = _weigh(matrix, list(products), 3)  # (t, B, P, 4, Q, C')
+    both = _weigh(matrix, list(by_rows), 4)
+    image = both.reshape(batch, rows * TILE, columns * TILE, channels)
+    return image[:, : size[0], : size[1]]
+
+
+def _output_transposed(grad: jax.Array, k: int) -> jax.Array:
+    """(B, H, W, C') -> (t, t, B, P, Q, C')."""
+    matrix = matrices(k)[0].T
+    batch, height, width, channels = grad.shape
+    rows, columns = _tiles(height), _tiles(width)
+    padded = jnp.pad(
+        grad, ((0, 0), (0, rows * TILE - height), (0, columns * TILE - width), (0, 0))
+    ).reshape(batch, rows, TILE, columns, TILE, channels)
+    by_rows = _weigh(matrix, [padded[:, :, i] for i in range(TILE)], 0)
+    return _weigh(matrix, [by_rows[..., j, :] for j in range(TILE)], 1)
+
+
+def _input_transposed(image: jax.Array, k: int, size: tuple[int, int]) -> jax.Array:
+    """(t, t, B, P, Q, C) -> (B, H, W, C): tiles overlap by k - 1 pixels, and add up there."""
+    before = (k - 1) // 2
+    matrix = matrices(k)[2].T
+    _, _, batch, rows, columns, channels = image.shape
+
+    def overlap_add(parts: list[jax.Array], axis: int) -> jax.Array:
+        """Pixel s of tile q takes from rows s of tile q and s + 4 of tile q - 1."""
+        edges = [(0, 0)] * parts[0].ndim
+        edges[axis] = (0, 1)
+        here = [jnp.pad(part, edges) for part in parts]
+        edges[axis] = (1, 0)
+        before = [jnp.pad(part, edges) for part in parts]
+        spilled = np.zeros_like(matrix[:TILE])
+        spilled[: k - 1] = matrix[TILE:]
+        return _weigh(np.concatenate([matrix[:TILE], spilled], axis=1), [*here, *before], axis + 1)
+
+    by_rows = overlap_add(list(image), 2)  # (t, B, P+1, 4, Q, C)
+    both = overlap_add(list(by_rows), 3)  # (B, P+1, 4, Q+1, 4, C)
+    padded = both.reshape(batch, (rows + 1) * TILE, (columns + 1) * TILE, channels)
+    return padded[:, before : before + size[0], before : before + size[1]]
