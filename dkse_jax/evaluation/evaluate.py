@@ -3,6 +3,8 @@
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -13,19 +15,28 @@ from dkse_jax.data.pipeline import evaluation_batches
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.devices import replicated, split_by_example
+from dkse_jax.models.prepare import prepare
 
-Forward = Callable[..., jax.Array]
+Classify = Callable[..., jax.Array]
+Forward = Callable[[Any], Classify]
 
 
 def make_forward(model: nn.Module, transform: Transform, mesh: Mesh) -> Forward:
-    """The jitted (variables, images uint8 (B, S, S, 3)) -> log-probabilities (B, K)."""
+    """variables -> the function of images, uint8 (B, S, S, 3), that gives log-probabilities (B, K).
 
-    def forward(variables, images: jax.Array) -> jax.Array:
-        logits, _ = model.apply(variables, normalise(images, transform), train=False)
+    The first call prepares the variables, once for all images; the second is jitted.
+    """
+    whole = replicated(mesh)
+
+    @partial(jax.jit, in_shardings=(whole, split_by_example(mesh)), out_shardings=whole)
+    def classify(prepared: dict[str, Any], images: jax.Array) -> jax.Array:
+        logits, _ = model.apply(prepared, normalise(images, transform), train=False)
         return jax.nn.log_softmax(logits)
 
-    whole = replicated(mesh)
-    return jax.jit(forward, in_shardings=(whole, split_by_example(mesh)), out_shardings=whole)
+    def forward(variables: dict[str, Any]) -> Classify:
+        return partial(classify, prepare(model, variables, transform.size))
+
+    return forward
 
 
 def predict(
@@ -43,13 +54,14 @@ def predict(
     batch is enlarged to a multiple of the number of devices. Long splits show their progress.
     """
     batch_size = -(-batch_size // jax.device_count()) * jax.device_count()
+    classify = forward(variables)
     batches = evaluation_batches(source, transform, batch_size=batch_size, threads=threads)
     started = told = time.monotonic()
     parts: list[np.ndarray] = []
     done = 0
     for batch in batches:
         count = int(batch["count"])
-        parts.append(np.asarray(forward(variables, batch["image"]))[:count])
+        parts.append(np.asarray(classify(batch["image"]))[:count])
         done += count
         now = time.monotonic()
         if now - told > 5:

@@ -4,6 +4,8 @@ SE: Hu et al. 2018, "Squeeze-and-Excitation Networks". The softmax gate: Li et a
 Kernel Networks".
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -17,8 +19,10 @@ from dkse_jax.models.layers import (
     global_average_pool,
     he_normal,
     lecun_normal,
+    prepared,
     wide_dtype,
 )
+from dkse_jax.ops.conv import TransformedKernel, add_kernels, conv, transform
 
 GATES = ("shared_sigmoid", "branch_sigmoid", "selective_softmax")
 BRANCH_NORMS = ("bn_relu", "none")
@@ -74,23 +78,28 @@ class SE(nn.Module):
 class Branch(nn.Module):
     """One branch of the block: a dense k×k convolution that keeps the channels, -> norm -> ReLU.
 
-    norm "none" leaves out the norm and the ReLU.
+    branch_norm "none" leaves out the norm and the ReLU.
     """
 
+    features: int
     kernel_size: int
     dilation: int = 1
-    norm: str = "bn_relu"
+    branch_norm: str = "bn_relu"
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
 
-    @nn.compact
+    def setup(self) -> None:
+        """Declares the convolution and the norm."""
+        shared = (self.ops, self.dtype)
+        self.conv = Conv(self.features, self.features, self.kernel_size, self.dilation, *shared)
+        if self.branch_norm == "bn_relu":
+            self.norm = BatchNormReLU(self.features, *shared)
+
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """(B, H, W, C) -> (B, H, W, C)."""
-        channels, shared = x.shape[-1], (self.ops, self.dtype)
-        conv = Conv(channels, channels, self.kernel_size, self.dilation, *shared, name="conv")
-        if self.norm == "none":
-            return conv(x, train=train)
-        return conv_norm_relu(conv, BatchNormReLU(channels, *shared, name="norm"), x, train=train)
+        """(B, H, W, features) -> the same shape."""
+        if self.branch_norm == "none":
+            return self.conv(x, train=train)
+        return conv_norm_relu(self.conv, self.norm, x, train=train)
 
 
 class DKSE(nn.Module):
@@ -124,16 +133,42 @@ class DKSE(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """(B, H, W, C) -> (B, H, W, C)."""
         dilations = self.dilations or (1,) * len(self.kernel_sizes)
-        maps = [
-            Branch(k, d, self.branch_norm, self.ops, self.dtype, name=f"branch_{i}")(x, train=train)
+        shared: dict[str, Any] = {
+            "branch_norm": self.branch_norm,
+            "ops": self.ops,
+            "dtype": self.dtype,
+        }
+        branches = [
+            Branch(x.shape[-1], k, d, name=f"branch_{i}", **shared)
             for i, (k, d) in enumerate(zip(self.kernel_sizes, dilations, strict=True), start=1)
         ]
+        gate = Gate(self.gate, len(branches), self.reduction, self.dtype, name="gate")
+        if not train and self._is_one_convolution(dilations):
+            fused = self._merged(branches, x)
+            return fused * gate(fused)[:, 0]
+        maps = [branch(x, train=train) for branch in branches]
         fused = sum(maps[1:], start=maps[0])
-        gates = Gate(self.gate, len(maps), self.reduction, self.dtype, name="gate")(fused)
+        gates = gate(fused)
         if self.gate == "shared_sigmoid":
             return fused * gates[:, 0]
         weighted = [u * gates[:, i] for i, u in enumerate(maps)]
         return sum(weighted[1:], start=weighted[0])
+
+    def _is_one_convolution(self, dilations: tuple[int, ...]) -> bool:
+        """Whether the sum of the branches is one convolution of a size that costs no more."""
+        linear = self.branch_norm == "none" and self.gate == "shared_sigmoid"
+        spans = [(k - 1) * d + 1 for k, d in zip(self.kernel_sizes, dilations, strict=True)]
+        odd = all(k % 2 for k in self.kernel_sizes)
+        return linear and odd and max(spans) <= 5 and self.ops != "plain"
+
+    def _merged(self, branches: list[Branch], x: jax.Array) -> jax.Array:
+        """The sum of linear branches: the convolution of x with the sum of their kernels."""
+
+        def kernel() -> jax.Array | TransformedKernel:
+            total = add_kernels([(branch.conv.kernel, branch.dilation) for branch in branches])
+            return transform(total.astype(self.dtype), form=self.ops)
+
+        return conv(x.astype(self.dtype), prepared(self, "kernel", kernel), form=self.ops)
 
 
 def check_block(

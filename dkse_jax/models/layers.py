@@ -101,9 +101,13 @@ class DepthwiseConv(nn.Module):
         self, x: jax.Array, *, train: bool = False, slope: jax.Array | None = None
     ) -> jax.Array:
         """Convolves every channel of x and weighs the result by slope (features,)."""
+
+        def kernel() -> jax.Array:
+            return _weighed(self.kernel, slope).astype(self.dtype)
+
         return depthwise_conv(
             x.astype(self.dtype),
-            _weighed(self.kernel, slope).astype(self.dtype),
+            kernel() if train else prepared(self, "kernel", kernel),
             stride=self.stride,
             padding=self.padding,
             form=self.ops,
@@ -161,8 +165,12 @@ class BatchNormReLU(nn.Module):
 
     def slope_and_shift(self) -> tuple[jax.Array, jax.Array]:
         """What normalising by the running statistics multiplies by, and then adds: (features,)."""
-        slope = self.scale * lax.rsqrt(self.var.value + NORM_EPSILON)
-        return slope, self.bias - self.mean.value * slope
+
+        def both() -> tuple[jax.Array, jax.Array]:
+            slope = self.scale * lax.rsqrt(self.var.value + NORM_EPSILON)
+            return slope, self.bias - self.mean.value * slope
+
+        return prepared(self, "slope_and_shift", both)
 
 
 def conv_norm_relu(

@@ -74,6 +74,19 @@ def transform(
     return kernel
 
 
+def add_kernels(kernels: list[tuple[jax.Array, int]]) -> jax.Array:
+    """The kernel whose SAME convolution is the sum of those of (kernel, dilation), all odd."""
+    spans = [(kernel.shape[0] - 1) * dilation + 1 for kernel, dilation in kernels]
+
+    def spread(kernel: jax.Array, dilation: int, span: int) -> jax.Array:
+        edge = (max(spans) - span) // 2
+        sides = [(edge, edge, dilation - 1)] * 2 + [(0, 0, 0)] * 2
+        return lax.pad(kernel, jnp.zeros((), kernel.dtype), sides)
+
+    terms = [spread(*kernel, span) for kernel, span in zip(kernels, spans, strict=True)]
+    return sum(terms[1:], start=terms[0])
+
+
 def _is_winograd(
     kernel: jax.Array, stride: int, dilation: int, padding: Padding, form: str
 ) -> bool:

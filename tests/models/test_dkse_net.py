@@ -181,7 +181,12 @@ def test_the_stem_sees_5_by_5_pixels_through_9_taps(variables_of):
 
 def test_fast_net_equals_plain_net_in_float64(variables_of):
     x = _images(batch=4).astype(np.float64)
-    fields: dict[str, Any] = {"width": 4, "dtype": jnp.float64}
+    fields: dict[str, Any] = {
+        "width": 4,
+        "positions": (6, 9),
+        "kernel_sizes": (3, 5),
+        "dtype": jnp.float64,
+    }
 
     def gradients(variables, ops):
         def loss(params):

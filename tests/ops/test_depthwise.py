@@ -1,6 +1,7 @@
 """The depthwise forms against each other, in float64, and where they must run."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,47 +13,20 @@ from dkse_jax.errors import UserError
 from dkse_jax.ops.depthwise import depthwise_conv
 
 
-def _outputs_and_gradients(x, kernel, **options):
-    """(y, dL/dx, dL/dkernel) for a loss that weighs every output differently."""
-
-    def loss(x, kernel):
-        y = depthwise_conv(x, kernel, **options)
-        weights = jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)
-        return jnp.sum(weights * y**2), y
-
-    (_, y), gradients = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(x, kernel)
-    return y, *gradients
-
-
-def _random(*shape, dtype=np.float64, seed=0):
-    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(dtype)
-
-
 @pytest.mark.parametrize(
     ("stride", "dilation", "padding"),
     list(itertools.product((1, 2, 3), (1, 2), ("SAME", "VALID"))),
 )
-def test_fast_equals_plain_in_float64(stride, dilation, padding):
-    def both(x, kernel):
-        options = {"stride": stride, "dilation": dilation, "padding": padding}
-        return [
-            _outputs_and_gradients(x, kernel, form=form, **options) for form in ("plain", "fast")
-        ]
-
-    inputs = [
-        (_random(2, height, width, 3), _random(*sides, 1, 3))
-        for height, width, sides in [(9, 12, (3, 3)), (10, 7, (5, 2)), (4, 5, (1, 1))]
-    ]
-    with jax.enable_x64(True):
-        results = jax.jit(lambda inputs: [both(x, kernel) for x, kernel in inputs])(inputs)
-    for plain, fast in results:
-        for a, b in zip(plain, fast, strict=True):
-            assert a.dtype == b.dtype == np.float64
-            np.testing.assert_allclose(b, a, rtol=0, atol=1e-12)
+def test_fast_equals_plain_in_float64(stride, dilation, padding, noise, assert_forms_equal):
+    op = partial(depthwise_conv, stride=stride, dilation=dilation, padding=padding)
+    sizes = [(9, 12, (3, 3)), (10, 7, (5, 2)), (4, 5, (1, 1))]
+    assert_forms_equal(
+        op, [(noise(2, height, width, 3), noise(*sides, 1, 3)) for height, width, sides in sizes]
+    )
 
 
-def test_plain_is_the_convolution_of_every_channel_alone():
-    x, kernel = _random(1, 7, 7, 2), _random(3, 3, 1, 2)
+def test_plain_is_the_convolution_of_every_channel_alone(noise):
+    x, kernel = noise(1, 7, 7, 2), noise(3, 3, 1, 2)
     with jax.enable_x64(True):
         y = depthwise_conv(jnp.asarray(x), jnp.asarray(kernel), padding="VALID", form="plain")
     windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))
@@ -70,39 +44,39 @@ def test_stride_3_valid_on_299_pixels_gives_99():
         assert y.shape == (1, 99, 99, 2)
 
 
-def _auto_step(x, kernel):
-    return _outputs_and_gradients(x, kernel, stride=2)
+@pytest.fixture
+def auto_step(outputs_and_gradients):
+    """(x, kernel) -> (y, both gradients) of a convolution of stride 2, jitted."""
+    return jax.jit(partial(outputs_and_gradients, partial(depthwise_conv, stride=2)))
 
 
-def test_auto_lowers_to_the_fast_form_on_cpu_and_the_plain_form_elsewhere():
-    x, kernel = _random(8, 9, 9, 4, dtype=np.float32), _random(3, 3, 1, 4, dtype=np.float32)
-    traced = jax.jit(_auto_step).trace(x, kernel)
+def test_auto_lowers_to_the_fast_form_on_cpu_and_the_plain_form_elsewhere(noise, auto_step):
+    x, kernel = noise(8, 9, 9, 4, dtype=np.float32), noise(3, 3, 1, 4, dtype=np.float32)
+    traced = auto_step.trace(x, kernel)
     assert "stablehlo.convolution" not in traced.lower(lowering_platforms=("cpu",)).as_text()
     elsewhere = traced.lower(lowering_platforms=("cuda",)).as_text()
     assert elsewhere.count("stablehlo.convolution") == 3
 
 
-def test_one_exported_program_with_gradients_serves_every_platform():
-    x, kernel = _random(8, 9, 9, 4, dtype=np.float32), _random(3, 3, 1, 4, dtype=np.float32)
-    step = jax.jit(_auto_step)
-    exported = jax.export.export(step, platforms=("cpu", "cuda", "tpu"))(x, kernel)
+def test_one_exported_program_with_gradients_serves_every_platform(noise, auto_step):
+    x, kernel = noise(8, 9, 9, 4, dtype=np.float32), noise(3, 3, 1, 4, dtype=np.float32)
+    exported = jax.export.export(auto_step, platforms=("cpu", "cuda", "tpu"))(x, kernel)
     assert exported.platforms == ("cpu", "cuda", "tpu")
-    for a, b in zip(exported.call(x, kernel), step(x, kernel), strict=True):
+    for a, b in zip(exported.call(x, kernel), auto_step(x, kernel), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
-def test_a_batch_over_eight_devices_stays_there():
-    x, kernel = _random(16, 9, 9, 4, dtype=np.float32), _random(3, 3, 1, 4, dtype=np.float32)
+def test_a_batch_over_eight_devices_stays_there(noise, auto_step):
+    x, kernel = noise(16, 9, 9, 4, dtype=np.float32), noise(3, 3, 1, 4, dtype=np.float32)
     mesh = Mesh(np.array(jax.devices()), ("data",))
     assert mesh.size == 8
-    step = jax.jit(_auto_step)
-    y, dx, dkernel = step(
+    y, dx, dkernel = auto_step(
         jax.device_put(x, NamedSharding(mesh, PartitionSpec("data"))),
         jax.device_put(kernel, NamedSharding(mesh, PartitionSpec())),
     )
     assert y.addressable_shards[0].data.shape == (2, 5, 5, 4)
     assert dx.addressable_shards[0].data.shape == (2, 9, 9, 4)
-    for a, b in zip((y, dx, dkernel), step(x, kernel), strict=True):
+    for a, b in zip((y, dx, dkernel), auto_step(x, kernel), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-4)
 
 

@@ -1,0 +1,97 @@
+"""The inference form of a network against the network itself."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from dkse_jax.models.attention import DKSE, GATES
+from dkse_jax.models.dkse_net import DKSENet
+from dkse_jax.models.prepare import prepare
+from dkse_jax.ops.conv import TransformedKernel
+
+
+def _images(batch=3, size=33):
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((batch, size, size, 3)).astype(np.float32)
+
+
+# What costs here is compiling, and optimised code is not needed.
+_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"positions": (6, 9), "kernel_sizes": (3, 5), "ops": "fast"},
+        {"branch_norm": "none", "kernel_sizes": (3, 3), "dilations": (1, 2)},
+        {"norm_placement": "second_layer_only", "gate": "selective_softmax"},
+        {"positions": (), "ops": "plain"},
+    ],
+)
+def test_prepared_logits_are_those_of_the_plain_network(fields, variables_of):
+    net = DKSENet(5, width=8, **fields)
+    variables = variables_of(net, _images())
+    logits, _ = _jit(net.apply)(prepare(net, variables, 64), _images())
+    expected, _ = _jit(net.clone(ops="plain").apply)(variables, _images())
+    assert np.ptp(expected) > 0.1
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
+
+
+def test_what_is_prepared_is_not_computed_again(variables_of):
+    net = DKSENet(5, width=8)
+    variables = variables_of(net, _images())
+    prepared = prepare(net, variables, 32)["prepared"]
+    read = {
+        path: leaf
+        for path, leaf in flatten_dict(variables["params"]).items()
+        if path[0] == "logits" or "gate" in path
+    }
+    others = jax.tree.map(np.zeros_like, variables["params"])
+    rest = {"params": unflatten_dict(flatten_dict(others) | read), "prepared": prepared}
+    rest["batch_stats"] = jax.tree.map(np.zeros_like, variables["batch_stats"])
+    logits, _ = _jit(net.apply)({**variables, "prepared": prepared}, _images())
+    alone, _ = _jit(net.apply)(rest, _images())
+    np.testing.assert_array_equal(logits, alone)
+
+
+def test_training_does_not_look_at_prepared_values(variables_of):
+    net = DKSENet(5, width=8)
+    variables = variables_of(net, _images())
+    wrong = jax.tree.map(jnp.zeros_like, prepare(net, variables, 32)["prepared"])
+
+    def loss(variables):
+        (logits, _), _ = net.apply(variables, _images(), train=True, mutable=["batch_stats"])
+        return logits
+
+    a, b = _jit(loss)(variables), _jit(loss)({**variables, "prepared": wrong})
+    np.testing.assert_array_equal(a, b)
+
+
+def test_wide_dense_kernels_are_transformed_and_the_network_stays_small(variables_of):
+    block = DKSE((3, 5))
+    x = np.random.default_rng(0).standard_normal((1, 9, 9, 32)).astype(np.float32)
+    variables = variables_of(block, x)
+    _, state = block.apply(variables, x, mutable=["prepared"])
+    kernels = {path[0]: leaf for path, leaf in flatten_dict(state["prepared"]).items()}
+    assert isinstance(kernels["branch_1"], TransformedKernel)
+    assert kernels["branch_1"].values.shape == (6, 6, 32, 32)
+    assert kernels["branch_2"].values.shape == (8, 8, 32, 32)
+
+
+@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("branch_norm", ["none", "bn_relu"])
+def test_branches_merge_only_where_that_is_exact(gate, branch_norm, variables_of):
+    x = np.random.default_rng(0).standard_normal((2, 7, 6, 8)).astype(np.float32)
+    block = DKSE((1, 3, 3), (1, 1, 2), gate=gate, branch_norm=branch_norm)
+    variables = variables_of(block, x)
+    y, state = block.apply(variables, x, mutable=["prepared"])
+    merges = (gate, branch_norm) == ("shared_sigmoid", "none")
+    assert ("kernel" in state["prepared"]) == merges
+    expected = DKSE((1, 3, 3), (1, 1, 2), gate=gate, branch_norm=branch_norm, ops="plain").apply(
+        variables, x
+    )
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-5)

@@ -1,0 +1,119 @@
+"""Dense convolution: Winograd's algorithm against lax, in float64, and where it is used."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from dkse_jax.errors import UserError
+from dkse_jax.ops import winograd
+from dkse_jax.ops.conv import TransformedKernel, add_kernels, conv, transform
+
+
+@pytest.mark.parametrize("k", [3, 5])
+def test_winograd_equals_lax_in_float64(k, noise, assert_forms_equal):
+    sizes = [(1, 1), (3, 4), (4, 4), (5, 7), (8, 9), (12, 6), (13, 13)]
+    cases = [(noise(2, *size, 3), noise(k, k, 3, 2)) for size in sizes]
+    assert_forms_equal(conv, cases)
+
+
+def test_winograd_in_steps_equals_lax_in_float64(noise, assert_forms_equal):
+    x = noise(16, 45, 46, 2)
+    assert winograd._chunks(jnp.asarray(x)).shape == (8, 2, 45, 46, 2)  # two, on 8 devices
+    assert_forms_equal(conv, [(x, noise(3, 3, 2, 1))])
+
+
+@pytest.mark.parametrize(
+    ("side", "options"),
+    [
+        (1, {}),
+        (1, {"stride": 2}),
+        (2, {}),
+        (3, {"stride": 2}),
+        (3, {"dilation": 2}),
+        (3, {"padding": "VALID"}),
+        (5, {"padding": ((2, 2), (1, 0))}),
+        (7, {}),
+    ],
+)
+def test_what_has_no_algorithm_of_its_own_is_lax(side, options, noise, assert_forms_equal):
+    assert_forms_equal(partial(conv, **options), [(noise(2, 9, 8, 3), noise(side, side, 3, 2))])
+
+
+@pytest.mark.parametrize("k", [3, 5])
+def test_matrices_convolve(k):
+    output, kernel, pixels = winograd.matrices(k)
+    x, g = np.arange(k + 3.0) ** 2, np.arange(1.0, k + 1)
+    expected = np.correlate(x, g, "valid")
+    np.testing.assert_allclose(output @ ((kernel @ g) * (pixels @ x)), expected, rtol=1e-12)
+
+
+def test_auto_is_winograd_for_wide_float32_kernels_on_cpu():
+    def used(*shape, dtype=jnp.float32, **options):
+        traced = jax.jit(partial(conv, **options)).trace(
+            jax.ShapeDtypeStruct((1, 9, 9, shape[2]), dtype), jax.ShapeDtypeStruct(shape, dtype)
+        )
+        return {
+            platform: "stablehlo.convolution"
+            not in traced.lower(lowering_platforms=(platform,)).as_text()
+            for platform in ("cpu", "cuda")
+        }
+
+    assert used(3, 3, 32, 32) == {"cpu": True, "cuda": False}
+    assert used(5, 5, 64, 32) == {"cpu": True, "cuda": False}
+    for narrow in (used(3, 3, 16, 32), used(3, 3, 32, 16), used(3, 3, 32, 32, dtype=jnp.bfloat16)):
+        assert narrow == {"cpu": False, "cuda": False}
+    assert used(3, 3, 32, 32, dilation=2) == {"cpu": False, "cuda": False}
+    assert used(1, 1, 3, 2) == {"cpu": True, "cuda": False}  # a matrix product
+
+
+def test_a_transformed_kernel_gives_the_same(noise):
+    x, kernel = noise(2, 7, 9, 32, dtype=np.float32), noise(5, 5, 32, 32, dtype=np.float32)
+    ready = transform(jnp.asarray(kernel))
+    assert isinstance(ready, TransformedKernel)
+    expected = conv(x, kernel, form="plain")
+    np.testing.assert_allclose(conv(x, ready), expected, rtol=0, atol=1e-4 * np.ptp(expected))
+    assert transform(kernel, form="plain") is kernel
+    assert transform(kernel, stride=2) is kernel
+
+
+def test_float32_winograd_errs_by_a_few_times_1e_5(noise):
+    x, kernel = noise(1, 25, 25, 64, dtype=np.float32), noise(5, 5, 64, 64, dtype=np.float32)
+    exact = conv(x, kernel, form="plain")
+    error = np.abs(np.asarray(conv(x, kernel)) - exact).max() / np.abs(exact).max()
+    assert 0 < error < 5e-5
+
+
+def test_a_batch_over_eight_devices_stays_there(noise, outputs_and_gradients):
+    mesh = Mesh(np.array(jax.devices()), ("data",))
+    assert mesh.size == 8
+    x, kernel = noise(16, 45, 45, 2, dtype=np.float32), noise(3, 3, 2, 2, dtype=np.float32)
+    step = jax.jit(partial(outputs_and_gradients, partial(conv, form="fast")))
+    split = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data")))
+    whole = jax.device_put(kernel, NamedSharding(mesh, PartitionSpec()))
+    compiled = step.lower(split, whole).compile()
+    assert "all-gather" not in compiled.as_text()
+    assert "all-to-all" not in compiled.as_text()
+    results = compiled(split, whole)
+    assert [y.addressable_shards[0].data.shape[0] for y in results[:2]] == [2, 2]
+    for a, b in zip(results, step(x, kernel), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())
+
+
+def test_kernels_that_are_added_convolve_to_the_sum(noise):
+    x = noise(1, 9, 8, 2)
+    kernels = [(noise(1, 1, 2, 3), 1), (noise(3, 3, 2, 3), 2), (noise(3, 3, 2, 3), 1)]
+    with jax.enable_x64(True):
+        expected = sum(conv(x, kernel, dilation=d, form="plain") for kernel, d in kernels)
+        total = add_kernels([(jnp.asarray(kernel), d) for kernel, d in kernels])
+        y = conv(x, total, form="plain")
+    assert total.shape == (5, 5, 2, 3)
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-12)
+
+
+def test_an_unknown_form_is_a_user_error():
+    with pytest.raises(UserError, match='no form "winograd" of conv; choose one of auto, fast'):
+        conv(jnp.ones((1, 2, 2, 1)), jnp.ones((3, 3, 1, 1)), form="winograd")
