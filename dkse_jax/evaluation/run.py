@@ -27,6 +27,7 @@ def evaluate_run(workdir: Path, split: str, root: Path | None) -> None:
     Raises:
         UserError: there is no such run, checkpoint, split or folder, or the data changed.
     """
+    devices.reuse_memory()
     config, inputs = description.load_config(workdir), description.load_inputs(workdir)
     source = choose_source(config, inputs, split, root)
     step = checkpoint.best_step(workdir)

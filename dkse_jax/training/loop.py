@@ -36,6 +36,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
         UserError: a mistake in the config, the data or the workdir, before anything is written
             or compiled; or a loss that is not finite.
     """
+    devices.reuse_memory()
     devices.check_batch_size(config.train.batch_size)
     description.check_workdir(workdir, config)
     splits = load_splits(config.data, config.seed)
@@ -139,6 +140,7 @@ def compiled(train_step: Any, state: TrainState, config: ConfigDict) -> Any:
     print("compiling the training step ...", flush=True)
     start = time.monotonic()
     program = train_step.lower(state, images, labels).compile()
+    devices.return_free_memory()
     print(f"compiled in {time.monotonic() - start:.0f} s", flush=True)
     return program
 
