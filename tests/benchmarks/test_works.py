@@ -1,0 +1,165 @@
+import contextlib
+import io
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from flax.traverse_util import unflatten_dict
+
+from benchmarks import jax_side, works
+from benchmarks.run import left
+from benchmarks.workers import check_logits
+from benchmarks.works import Settings, Work, plan, task
+from dkse_jax.config import to_json
+from dkse_jax.data.transform import Transform, normalise
+from dkse_jax.errors import UserError
+
+
+def settings(**fields) -> Settings:
+    defaults = {
+        "works": ("train", "inference", "input", "startup", "memory"),
+        "torch_python": None,
+        "rounds": 3,
+        "data_root": None,
+        "dtype": "float32",
+        "folder": Path(),
+        "log": io.StringIO(),
+    }
+    return Settings(**(defaults | fields))
+
+
+def test_the_plan():
+    names = [work.name for work in plan(settings(works=("train", "input"), data_root="art5"))]
+    assert names == [
+        "train step, best, batch 16",
+        "train step, figure10, batch 8",
+        "input",
+        "waiting for data, art5",
+    ]
+    assert len(plan(settings())) == 9
+
+
+def test_the_sides_get_the_same_config_in_their_forms():
+    asked = {
+        side: task(settings(dtype="bfloat16"), side, "train", "figure10", 8, "w.npz")
+        for side in ("ours", "plain", "torch eager", "torch.compile")
+    }
+    configs = {side: json.loads(arguments.pop("config")) for side, arguments in asked.items()}
+    assert configs["ours"]["model"]["positions"] == [6, 9, 12]
+    assert configs["ours"]["model"]["dtype"] == "bfloat16"
+    assert configs["ours"]["train"]["batch_size"] == 8
+    assert configs["plain"]["model"].pop("ops") == "plain"
+    for config in configs.values():
+        config["model"].pop("ops", None)
+        assert config == configs["ours"]
+    forms = {side: arguments.popitem() for side, arguments in asked.items()}
+    assert forms == {
+        "ours": ("folded", True),
+        "plain": ("folded", False),
+        "torch eager": ("compile", False),
+        "torch.compile": ("compile", True),
+    }
+
+
+def test_the_time_left_follows_the_pace():
+    measured = [Work("a", 10, list), Work("b", 20, list), Work("c", 30, list)]
+    assert left(measured, 0, 0) == 60
+    assert left(measured, 1, 5) == 25
+    assert left(measured, 2, 60) == 60
+
+
+class Side:
+    """A worker whose calls take as long as its name says."""
+
+    def __init__(self, name, logits=1.0):
+        self.name, self.logits, self.asked = name, logits, []
+
+    def ask(self, do, **arguments):
+        self.asked.append(do)
+        if do == "logits":
+            np.save(arguments["path"], np.full((2, 5), self.logits))
+        return {
+            "ms": [float(self.name[-1])],
+            "rss_before": 2**20,
+            "peak": 2**20 * int(self.name[-1]),
+        }
+
+    def send(self, do, **arguments):
+        self.sent = do, arguments
+
+    def answer(self):
+        return self.ask(self.sent[0], **self.sent[1])
+
+
+@pytest.fixture
+def sides(monkeypatch):
+    sides = [Side("ours 2"), Side("other 3"), Side("other 5")]
+    monkeypatch.setattr(works, "sides", lambda settings: contextlib.nullcontext(sides))
+    monkeypatch.setattr(works, "weights", lambda settings, variant: ("w.npz", 10**9))
+    return sides
+
+
+@pytest.mark.parametrize(("kind", "gflop"), [("train", 48), ("inference", 16)])
+def test_a_comparison_makes_a_row_for_each_other(sides, tmp_path, kind, gflop):
+    rows = works.compare(settings(folder=tmp_path), "a step", kind, "best", 8)
+    assert rows == [
+        {
+            "work": "a step",
+            "other": f"other {other}",
+            "ours_ms": 2.0,
+            "other_ms": float(other),
+            "ratio": other / 2,
+            "ratio_low": other / 2,
+            "ratio_high": other / 2,
+            "rounds": 3,
+            "gflop": gflop,
+            "logits_difference": 0.0,
+        }
+        for other in (3, 5)
+    ]
+    assert sides[1].asked == ["prepare", "logits", "run", "run", "run", "run"]
+
+
+def test_other_logits_stop_a_comparison_before_it_times_anything(sides, tmp_path):
+    sides[2].logits = 1.001
+    with pytest.raises(UserError, match="the logits of other 5 differ"):
+        works.compare(settings(folder=tmp_path), "a step", "train", "best", 8)
+    assert sides[0].asked == ["prepare", "logits"]
+
+
+def test_memory_is_compared_after_two_steps(sides):
+    first, _ = works.peak_memory(settings(), "memory")
+    assert (first["ours"], first["other_value"], first["ratio"]) == (2, 3, 1.5)
+    assert first["ours_before_model"] == 1
+    assert sides[0].asked == ["prepare", "run", "peak"]
+
+
+def test_our_side_has_the_logits_of_the_network(config, tmp_path):
+    config.train.batch_size = 4
+    config.model.positions = ()  # compiles sooner
+    path = str(tmp_path / "weights.npz")
+    assert jax_side.save_weights(to_json(config), path)["macs"] == 208_424
+    with np.load(path) as arrays:
+        assert arrays["images"].shape == (4, 32, 32, 3)
+        for name in ("params/depthwise_2/norm/scale", "batch_stats/depthwise_2/norm/var"):
+            assert np.abs(arrays[name] - 1).max() > 0.1
+        for name in ("params/depthwise_2/norm/bias", "batch_stats/depthwise_2/norm/mean"):
+            assert np.abs(arrays[name]).max() > 0.01
+
+        arrays = dict(arrays)
+
+    images, _ = arrays.pop("images"), arrays.pop("labels")
+    model = jax_side.make_model(config).clone(ops="plain")
+    expected, _ = jax.jit(model.apply)(
+        unflatten_dict(arrays, sep="/"), normalise(images, Transform(32))
+    )
+    assert expected.shape == (4, 3)
+    train = jax_side.build("train", to_json(config), path, folded=False)
+    train.call()
+    train.call()
+    check_logits(np.asarray(expected), train.logits(), "training")  # of the first weights
+    inference = jax_side.build("inference", to_json(config), path, folded=True)
+    inference.call()
+    check_logits(np.asarray(expected), inference.logits(), "inference")
