@@ -1,0 +1,202 @@
+"""Our side: the train step and the inference as the product has them, and the machine's limits.
+
+python -m benchmarks.jax_side
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from benchmarks.serving import Task, product_rate, serve, timed
+from dkse_jax import devices
+from dkse_jax.config import from_json
+from dkse_jax.data.pipeline import training_batches
+from dkse_jax.data.sources import load_splits
+from dkse_jax.data.transform import Transform, normalise
+from dkse_jax.models import create_model
+from dkse_jax.models.counts import count, totals
+from dkse_jax.models.prepare import prepare
+from dkse_jax.training.loop import with_waits
+from dkse_jax.training.optimizer import make_optimizer, make_schedule
+from dkse_jax.training.state import TrainState, create_state, initialise
+from dkse_jax.training.steps import make_train_step
+
+STEPS = 10_000  # of the schedule: the timed steps stay in the warm-up of the learning rate
+
+
+def build(kind: str, config: str, weights: str, folded: bool) -> Task:
+    """The task of a kind, train or inference, on a batch of the config's size."""
+    settings = from_json(config)
+    with np.load(weights) as file:
+        arrays = dict(file)
+    batch = settings.train.batch_size
+    images, labels = jax.device_put((arrays.pop("images")[:batch], arrays.pop("labels")[:batch]))
+    variables = unflatten_dict(arrays, sep="/")
+    if kind == "train":
+        return train_task(settings, variables, images, labels)
+    return inference_task(settings, variables, images, folded)
+
+
+def inference_task(settings: ConfigDict, variables: Any, images: jax.Array, folded: bool) -> Task:
+    """The logits of a batch; folded: by the variables that `prepare` makes, once."""
+    timed = make_forward(settings, variables, images, folded)
+
+    def call() -> None:
+        timed(images).block_until_ready()
+
+    def logits() -> np.ndarray:
+        checked = timed
+        if settings.model.dtype != "float32":
+            checked = make_forward(in_float32(settings), variables, images, folded)
+        return np.asarray(checked(images))
+
+    return Task(call, logits, device_peak())
+
+
+def make_forward(
+    settings: ConfigDict, variables: Any, images: jax.Array, folded: bool
+) -> Callable[[jax.Array], jax.Array]:
+    """The compiled uint8 (B, S, S, 3) -> logits (B, K), for such images and in eval mode."""
+    model, transform = make_model(settings), Transform.of(settings.data)
+    if folded:
+        variables = prepare(model, variables, settings.data.image_size)
+    variables = jax.device_put(variables)
+
+    @jax.jit
+    def forward(variables: Any, images: jax.Array) -> jax.Array:
+        return model.apply(variables, normalise(images, transform), train=False)[0]
+
+    program = forward.lower(variables, images).compile()
+    devices.return_free_memory()
+    return lambda images: program(variables, images)
+
+
+def train_task(settings: ConfigDict, variables: Any, images: jax.Array, labels: jax.Array) -> Task:
+    """One update by the product's train step."""
+    model, mesh = make_model(settings), one_device()
+    optimizer = make_optimizer(settings.optimizer, make_schedule(settings.optimizer, STEPS))
+    state = TrainState(
+        step=jnp.zeros((), jnp.int32), opt_state=optimizer.init(variables["params"]), **variables
+    )
+    state = jax.device_put(state, devices.replicated(mesh))
+    step: Any = make_train_step(model, optimizer, settings, Transform.of(settings.data), mesh)
+    program = step.lower(state, images, labels).compile()
+    devices.return_free_memory()
+
+    def call() -> None:
+        nonlocal state
+        state, _ = jax.block_until_ready(program(state, images, labels))
+
+    def logits() -> np.ndarray:
+        return np.asarray(make_forward(in_float32(settings), variables, images, False)(images))
+
+    return Task(call, logits, device_peak())
+
+
+def make_model(settings: ConfigDict) -> nn.Module:
+    """The config's network for as many classes as the embedded data set has."""
+    return create_model(settings.model, settings.data.synthetic.kinds)
+
+
+def one_device() -> Mesh:
+    """All that a benchmark uses."""
+    return devices.make_mesh(jax.devices()[:1])
+
+
+def in_float32(settings: ConfigDict) -> ConfigDict:
+    """The same config, computing in float32."""
+    settings = ConfigDict(settings.to_dict())
+    settings.model.dtype = "float32"
+    return settings
+
+
+def device_peak() -> Callable[[], int] | None:
+    """See Task."""
+    if jax.default_backend() == "cpu":
+        return None
+    return lambda: jax.devices()[0].memory_stats()["peak_bytes_in_use"]
+
+
+def save_weights(config: str, path: str) -> dict[str, Any]:
+    """Writes fresh variables, and images and labels for the largest batch, all drawn by seed 0.
+
+    The norms are moved from where they begin, so that one that is left out or folded wrongly
+    shows in the logits. Answers the network's MACs for one image.
+    """
+    settings = from_json(config)
+    size, classes = settings.data.image_size, settings.data.synthetic.kinds
+    model = make_model(settings)
+    state = initialise(lambda: create_state(model, optax.identity(), size, 0), one_device())
+    rng = np.random.default_rng(0)
+    arrays: dict[str, Any] = {
+        key: np.array(leaf) for key, leaf in flatten_dict(state.variables(), sep="/").items()
+    }
+    for key, leaf in arrays.items():
+        if key.endswith(("norm/scale", "norm/var")):
+            leaf *= rng.uniform(0.5, 1.5, leaf.shape).astype(leaf.dtype)
+        elif key.endswith(("norm/bias", "norm/mean")):
+            leaf += 0.1 * rng.standard_normal(leaf.shape, leaf.dtype)
+    batch = settings.train.batch_size
+    images = rng.integers(0, 256, (batch, size, size, 3), np.uint8)
+    labels = rng.integers(0, classes, batch, np.int32)
+    np.savez(path, images=images, labels=labels, **arrays)
+    return {"macs": totals(count(model, size))[1]}
+
+
+def roofline(dtype: str) -> dict[str, Any]:
+    """Operations a second of a matrix product; bytes a second of memory, read and written."""
+    product = jax.jit(jnp.dot)
+    array = jnp.zeros(64 * 2**20, jnp.float32)
+    add = jax.jit(lambda x: x + 1, donate_argnums=0)  # in place: new memory is slow at first
+
+    def pass_over() -> None:
+        nonlocal array
+        array = add(array).block_until_ready()
+
+    return {
+        "backend": jax.default_backend(),
+        "device": jax.devices()[0].device_kind,
+        "flops_per_s": product_rate(
+            lambda n: jnp.ones((n, n), dtype), lambda a: product(a, a).block_until_ready()
+        ),
+        "bytes_per_s": 2 * array.nbytes / (min(timed(pass_over, 0, 6)) / 1000),
+    }
+
+
+def waiting(config: str, steps: int, skipped: int = 8) -> dict[str, Any]:
+    """The share of so many train steps that is spent waiting for batches.
+
+    The first ones are left out: they live on what was read ahead while the step was compiled.
+    """
+    settings = from_json(config)
+    examples = load_splits(settings.data, settings.seed)["train"]
+    model = create_model(settings.model, len(examples.class_names))
+    optimizer = make_optimizer(settings.optimizer, make_schedule(settings.optimizer, STEPS))
+    mesh, transform = one_device(), Transform.of(settings.data)
+    state = initialise(lambda: create_state(model, optimizer, transform.size, 0), mesh)
+    step: Any = make_train_step(model, optimizer, settings, transform, mesh)
+    metrics = None
+    waits, ends = [], []
+    batches = training_batches(examples, settings, first_step=1, last_step=skipped + steps)
+    for batch, waited in with_waits(batches):
+        state, following = step(state, batch["image"], batch["label"])
+        if metrics:
+            float(metrics["loss"])  # of the step before, as the training loop reads it
+        metrics = following
+        waits.append(waited)
+        ends.append(time.monotonic())
+    return {"share": sum(waits[skipped:]) / (ends[-1] - ends[skipped - 1])}
+
+
+if __name__ == "__main__":
+    devices.reuse_memory()
+    serve(build, weights=save_weights, roofline=roofline, waiting=waiting)

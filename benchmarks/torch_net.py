@@ -1,0 +1,152 @@
+"""The network of dkse_jax.models.dkse_net in PyTorch, for Python 3.11 or newer.
+
+Layers and parameters have the names that they have in Flax.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+MEAN, STD = 0.5, 0.25  # of dkse_jax.data.transform; the comparison of the logits would tell
+# Number, channels in widths, stride: as in dkse_jax.models.dkse_net.
+SEPARABLE = [(3, 2, 1), (4, 4, 2), (5, 4, 1), (7, 8, 2), (8, 8, 1)]
+SEPARABLE += [(10, 16, 2), (11, 16, 1), (13, 32, 2), (14, 32, 1)]
+LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}  # Flax's names to PyTorch's
+LEAVES |= {"mean": "running_mean", "var": "running_var"}
+
+
+class NormReLU(nn.Module):
+    """Convolutions, the last of which is followed by BatchNorm and ReLU."""
+
+    last = "conv"
+
+    def forward(self, x):
+        """(B, C, H, W) -> (B, C', H', W')."""
+        return functional.relu(self.norm(getattr(self, self.last)(x)), inplace=True)
+
+
+class Depthwise(NormReLU):
+    """The second layer: depthwise 3×3, stride 3, without padding."""
+
+    last = "depthwise"
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.depthwise = nn.Conv2d(channels, channels, 3, 3, groups=channels, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+
+
+class Separable(NormReLU):
+    """Depthwise 3×3, SAME as XLA pads it, then pointwise."""
+
+    last = "pointwise"
+
+    def __init__(self, channels: int, features: int, stride: int, size: int):
+        super().__init__()
+        total = (-(-size // stride) - 1) * stride + 3 - size
+        self.pads = (0, 1, 0, 1) if total % 2 else None  # the odd pixel goes below and right
+        self.depthwise = nn.Conv2d(
+            channels, channels, 3, stride, total // 2, groups=channels, bias=False
+        )
+        self.pointwise = nn.Conv2d(channels, features, 1, bias=False)
+        self.norm = nn.BatchNorm2d(features)
+
+    def forward(self, x):
+        """(B, C, H, W) -> (B, features, H / stride, W / stride)."""
+        x = functional.pad(x, self.pads) if self.pads else x
+        return super().forward(self.depthwise(x))
+
+
+class Branch(NormReLU):
+    """A branch of the DKSE block: a dense k×k convolution that keeps the channels."""
+
+    def __init__(self, channels: int, kernel: int, dilation: int):
+        super().__init__()
+        padding = (kernel - 1) * dilation // 2
+        self.conv = nn.Conv2d(
+            channels, channels, kernel, padding=padding, dilation=dilation, bias=False
+        )
+        self.norm = nn.BatchNorm2d(channels)
+
+
+class DKSE(nn.Module):
+    """The block, with the shared gate."""
+
+    def __init__(self, channels: int, settings: dict[str, Any]):
+        super().__init__()
+        self.branches = len(settings["kernel_sizes"])
+        sizes = zip(settings["kernel_sizes"], settings["dilations"], strict=True)
+        for i, (kernel, dilation) in enumerate(sizes, start=1):
+            self.add_module(f"branch_{i}", Branch(channels, kernel, dilation))
+        hidden = channels // settings["reduction"]
+        self.gate = nn.ModuleDict(
+            {
+                "reduce": nn.Linear(channels, hidden, bias=False),
+                "expand": nn.Linear(hidden, channels, bias=False),
+            }
+        )
+
+    def forward(self, x):
+        """(B, C, H, W) -> (B, C, H, W)."""
+        fused = self.branch_1(x)
+        for i in range(2, self.branches + 1):
+            fused = fused + getattr(self, f"branch_{i}")(x)
+        hidden = functional.relu(self.gate["reduce"](fused.mean((2, 3))))
+        gate = torch.sigmoid(self.gate["expand"](hidden))
+        return fused * gate[:, :, None, None]
+
+
+class DKSENet(nn.Module):
+    """dkse_jax.models.dkse_net.DKSENet of a config, with the same names."""
+
+    def __init__(self, config: dict[str, Any]):
+        super().__init__()
+        model, channels = config["model"], config["model"]["width"]
+        size = (config["data"]["image_size"] - 3) // 3 + 1
+        self.dropouts = model["dropout_before_pool"], model["dropout_after_pool"]
+        self.dilated_1 = nn.Conv2d(3, channels, 3, padding=2, dilation=2, bias=False)
+        self.depthwise_2 = Depthwise(channels)
+        self.order = ["dilated_1", "depthwise_2"]
+        for layer, multiple, stride in SEPARABLE:
+            features = model["width"] * multiple
+            self._append(f"separable_{layer}", Separable(channels, features, stride, size))
+            channels, size = features, -(-size // stride)
+            if layer + 1 in model["positions"]:
+                self._append(f"dkse_{layer + 1}", DKSE(channels, model))
+        self.logits = nn.Linear(channels, config["data"]["synthetic"]["kinds"])
+
+    def _append(self, name: str, layer: nn.Module) -> None:
+        self.add_module(name, layer)
+        self.order.append(name)
+
+    def forward(self, images):
+        """(B, S, S, 3) uint8 -> the logits (B, K)."""
+        x = (images.permute(0, 3, 1, 2).float() / 255 - MEAN) / STD  # channels_last in memory
+        for name in self.order:
+            x = getattr(self, name)(x)
+        x = functional.dropout(x, self.dropouts[0], self.training).mean((2, 3))
+        return self.logits(functional.dropout(x, self.dropouts[1], self.training))
+
+
+def load(net: DKSENet, arrays: dict[str, np.ndarray]) -> None:
+    """Takes over Flax's variables, params/separable_3/norm/scale and so on, every one of them."""
+    state = {}
+    for key, array in arrays.items():
+        _, *names, leaf = key.split("/")
+        if leaf == "kernel":  # HWIO -> OIHW, (in, out) -> (out, in)
+            array = array.transpose((3, 2, 0, 1) if array.ndim == 4 else (1, 0))
+        state[".".join([*names, LEAVES[leaf]])] = torch.tensor(array)
+    net.load_state_dict(state)
+
+
+def fold(net: DKSENet) -> None:
+    """Puts every BatchNorm into the convolution before it; eval mode."""
+    for module in net.eval().modules():
+        if isinstance(module, NormReLU):
+            fused = fuse_conv_bn_eval(getattr(module, module.last), module.norm)
+            setattr(module, module.last, fused)
+            module.norm = nn.Identity()

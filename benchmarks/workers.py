@@ -1,0 +1,130 @@
+"""The processes that are timed, and how they take turns."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from types import TracebackType
+from typing import IO, Any, Self
+
+import numpy as np
+
+from dkse_jax.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+TOLERANCE = 1e-4  # of the logits' largest value
+
+
+class Worker:
+    """A process that answers requests (benchmarks.serving); to be used in a with statement.
+
+    Args:
+        name: what an error calls it.
+        command: the program and its arguments, run in the repository's root.
+        log: takes what the process says besides its answers.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], log: IO[str]):
+        self.name = name
+        # Taking all of an accelerator's memory at once would leave none to the other side.
+        environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        self._log = log
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def send(self, do: str, **arguments: Any) -> None:
+        """Sends a request, to be followed by `answer`."""
+        assert self._process.stdin is not None
+        try:
+            print(json.dumps({"do": do, **arguments}), file=self._process.stdin, flush=True)
+        except BrokenPipeError:
+            raise self._failure("it ended") from None
+
+    def answer(self) -> dict[str, Any]:
+        """Waits for the answer to the last request. Raises UserError where the process failed."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise self._failure("it ended: out of memory?")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise self._failure(answer["error"].splitlines()[0])
+        return answer
+
+    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """Sends a request and returns its answer."""
+        self.send(do, **arguments)
+        return self.answer()
+
+    def _failure(self, reason: str) -> UserError:
+        return UserError(f"{self.name} failed: {reason}; {self._log.name} has more")
+
+
+def ask_all(
+    workers: Sequence[Worker], do: str, arguments: Callable[[Worker], Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Sends a request to all at once, and returns their answers: not for what is timed."""
+    for worker in workers:
+        worker.send(do, **arguments(worker))
+    return [worker.answer() for worker in workers]
+
+
+def take_turns(
+    workers: Sequence[Worker], rounds: int, seconds: float, most_seconds: float
+) -> list[list[float]]:
+    """Times the workers A B C A B C ..., one at a time, for so many rounds.
+
+    A turn is at least one call and lasts so many seconds; no round begins after most_seconds,
+    but three are made. Returns for each worker the median milliseconds of each of its turns.
+    """
+    turns: list[list[float]] = [[] for _ in workers]
+    spent = 0.0
+    for number in range(rounds):
+        if number >= 3 and spent > most_seconds:
+            break
+        for worker, medians in zip(workers, turns, strict=True):
+            times = worker.ask("run", seconds=seconds)["ms"]
+            medians.append(median(times))
+            spent += sum(times) / 1000
+    return turns
+
+
+def ratios(ours: Sequence[float], other: Sequence[float]) -> list[float]:
+    """How many times ours the other took, round by round."""
+    return [b / a for a, b in zip(ours, other, strict=True)]
+
+
+def check_logits(ours: np.ndarray, other: np.ndarray, name: str) -> float:
+    """Returns the largest difference, as a share of the largest logit.
+
+    Raises:
+        UserError: it is above TOLERANCE, or not a number: what was to be timed is not the same.
+    """
+    difference = float(np.abs(ours - other).max() / np.abs(ours).max())
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"the logits of {name} differ from ours by {difference:.1e} of the largest one, which"
+            f" is more than {TOLERANCE:.0e}: nothing was timed"
+        )
+    return difference

@@ -1,0 +1,205 @@
+"""What is measured: each work is a name, a guess of its seconds, and a function to rows.
+
+A row is a JSON object. work and other say what ran against what; ours_ms and other_ms are medians
+of the turns, ratio is the median of other / ours round by round, between ratio_low and ratio_high;
+gflop is the work by direct convolution. What is no time has ours, other_value and unit instead.
+Without another side there is no more than ours.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from benchmarks import input_pipeline, startup
+from benchmarks.workers import Worker, ask_all, check_logits, ratios, take_turns
+from configs import art5, dkse
+from dkse_jax.config import to_json
+
+Row = dict[str, Any]
+
+TRAIN = (("best", 16), ("figure10", 8))  # variant, batch
+INFERENCE = (("best", 1), ("best", 32), ("figure10", 1), ("figure10", 32))
+MEMORY = ("best", 16)
+LARGEST_BATCH = 32
+TURN_SECONDS = 0.5  # a turn of short works is several calls
+JAX_SIDE = [sys.executable, "-m", "benchmarks.jax_side"]
+MOST_SECONDS = 100.0  # of one work; fewer rounds than asked for where they take longer
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the flags say; folder is temporary, for weights and logits, log for other output."""
+
+    works: tuple[str, ...]
+    torch_python: str | None
+    rounds: int
+    data_root: str | None
+    dtype: str
+    folder: Path
+    log: IO[str]
+
+
+class Work(NamedTuple):
+    """One line of progress, and the rows that come of it."""
+
+    name: str
+    seconds: float  # on two cores, roughly
+    measure: Callable[[], list[Row]]
+
+
+def plan(settings: Settings) -> list[Work]:
+    """The works in their order."""
+    works: list[Work] = []
+    if "train" in settings.works:
+        for variant, batch in TRAIN:
+            works.append(_comparison(settings, "train", variant, batch, 110))
+    if "inference" in settings.works:
+        for variant, batch in INFERENCE:
+            works.append(_comparison(settings, "inference", variant, batch, 45))
+    if "memory" in settings.works:
+        name = f"peak memory, train step, {MEMORY[0]}, batch {MEMORY[1]}"
+        works.append(Work(name, 90, lambda: peak_memory(settings, name)))
+    if "input" in settings.works:
+        works.append(Work("input", 20, lambda: input_pipeline.measure(settings.folder)))
+        if settings.data_root:
+            root = settings.data_root
+            works.append(Work("waiting for data, art5", 60, lambda: waiting(settings, root)))
+    if "startup" in settings.works:
+        works.append(Work("start-up", 60, lambda: startup.measure(settings.folder)))
+    return works
+
+
+def _comparison(settings: Settings, kind: str, variant: str, batch: int, seconds: float) -> Work:
+    what = {"train": "train step", "inference": "inference"}[kind]
+    name = f"{what}, {variant}, batch {batch}"
+    return Work(name, seconds, lambda: compare(settings, name, kind, variant, batch))
+
+
+def compare(settings: Settings, name: str, kind: str, variant: str, batch: int) -> list[Row]:
+    """Ours against each of the others, after all logits were found equal."""
+    path, macs = weights(settings, variant)
+    with sides(settings) as workers:
+        ask_all(workers, "prepare", lambda w: task(settings, w.name, kind, variant, batch, path))
+        files = {worker: settings.folder / f"{worker.name}.npy" for worker in workers}
+        ask_all(workers, "logits", lambda worker: {"path": str(files[worker])})
+        ours, *others = (np.load(files[worker]) for worker in workers)
+        differences = [
+            check_logits(ours, logits, worker.name)
+            for worker, logits in zip(workers[1:], others, strict=True)
+        ]
+        ask_all(workers, "run", lambda worker: {"seconds": 0, "least": 2})  # compiles, warms up
+        turns = take_turns(workers, settings.rounds, TURN_SECONDS, MOST_SECONDS)
+    flop = 2 * macs * batch * (3 if kind == "train" else 1)
+    return [
+        {
+            "work": name,
+            "other": worker.name,
+            "ours_ms": median(turns[0]),
+            "other_ms": median(other),
+            "ratio": median(ratios(turns[0], other)),
+            "ratio_low": min(ratios(turns[0], other)),
+            "ratio_high": max(ratios(turns[0], other)),
+            "rounds": len(other),
+            "gflop": flop / 1e9,
+            "logits_difference": difference,
+        }
+        for worker, other, difference in zip(workers[1:], turns[1:], differences, strict=True)
+    ]
+
+
+def peak_memory(settings: Settings, name: str) -> list[Row]:
+    """The most that a process holds during three train steps, each side in a process of its own."""
+    variant, batch = MEMORY
+    path, _ = weights(settings, variant)
+    with sides(settings) as workers:
+        before, peaks = [], []
+        for worker in workers:
+            arguments = task(settings, worker.name, "train", variant, batch, path)
+            before.append(worker.ask("prepare", **arguments)["rss_before"] / 2**20)
+            worker.ask("run", seconds=0, least=2)
+            peaks.append(worker.ask("peak", steps=3)["peak"] / 2**20)
+    return [
+        {
+            "work": name,
+            "other": worker.name,
+            "unit": "MiB",
+            "ours": peaks[0],
+            "other_value": peak,
+            "ratio": peak / peaks[0],
+            "ours_before_model": before[0],
+            "other_before_model": other_before,
+        }
+        for worker, peak, other_before in zip(workers[1:], peaks[1:], before[1:], strict=True)
+    ]
+
+
+def waiting(settings: Settings, root: str) -> list[Row]:
+    """The share of a train step of configs/art5.py that is spent waiting for its batch."""
+    config = art5.get_config()
+    config.data.root = root
+    with jax_worker(settings) as worker:
+        share = worker.ask("waiting", config=to_json(config), steps=40)["share"]
+    name = f"share of a train step waiting for data, art5, {config.data.image_size} px"
+    return [{"work": name, "unit": "%", "ours": 100 * share}]
+
+
+def roofline(settings: Settings) -> dict[str, Any]:
+    """The machine's limits; flops_per_s is the better of the two frameworks'."""
+    with sides(settings) as workers:
+        ours, other = (worker.ask("roofline", dtype=settings.dtype) for worker in workers[:2])
+    rates = {"ours_flops_per_s": ours["flops_per_s"], "other_flops_per_s": other["flops_per_s"]}
+    return ours | rates | {"flops_per_s": max(rates.values())}
+
+
+def task(
+    settings: Settings, side: str, kind: str, variant: str, batch: int, weights: str
+) -> dict[str, Any]:
+    """The arguments of a `prepare` request to a side."""
+    config = dkse.get_config(variant)
+    config.train.batch_size = batch
+    config.model.dtype = settings.dtype
+    if side == "plain":
+        config.model.ops = "plain"
+    arguments: dict[str, Any] = {"kind": kind, "config": to_json(config), "weights": weights}
+    if side in ("ours", "plain"):
+        return arguments | {"folded": side == "ours"}
+    return arguments | {"compile": side == "torch.compile"}
+
+
+@functools.cache
+def weights(settings: Settings, variant: str) -> tuple[str, int]:
+    """The file of a variant's weights and images, and the network's MACs for one image."""
+    path = settings.folder / f"{variant}.npz"
+    config = dkse.get_config(variant)
+    config.train.batch_size = LARGEST_BATCH
+    with jax_worker(settings) as worker:
+        answer = worker.ask("weights", config=to_json(config), path=str(path))
+    return str(path), answer["macs"]
+
+
+@contextlib.contextmanager
+def sides(settings: Settings) -> Iterator[list[Worker]]:
+    """Fresh processes: ours first, then those that it is compared with."""
+    commands = {"ours": JAX_SIDE}
+    if settings.torch_python:
+        command = [settings.torch_python, "-m", "benchmarks.torch_side"]
+        commands |= {"torch eager": command, "torch.compile": command}
+    else:
+        commands["plain"] = JAX_SIDE
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(Worker(name, command, settings.log))
+            for name, command in commands.items()
+        ]
+
+
+def jax_worker(settings: Settings) -> Worker:
+    """A fresh process of ours."""
+    return Worker("ours", JAX_SIDE, settings.log)
