@@ -95,3 +95,12 @@ def test_branches_merge_only_where_that_is_exact(gate, branch_norm, variables_of
         variables, x
     )
     np.testing.assert_allclose(y, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("dilation", "merged"), [(2, True), (3, False)])
+def test_branches_merge_up_to_5_by_5_pixels(dilation, merged):
+    block = DKSE((3, 3), (1, dilation), branch_norm="none")
+    x = jnp.ones((1, 9, 9, 8))
+    variables = jax.eval_shape(block.init, jax.random.key(0), x)
+    _, state = jax.eval_shape(lambda v: block.apply(v, x, mutable=["prepared"]), variables)
+    assert ("kernel" in state["prepared"]) == merged
