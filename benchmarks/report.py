@@ -12,12 +12,14 @@ HEADER = ("work", "ours", "other", "its figure", "other / ours", "of peak, ours"
 NOTES = """\
 Times are medians over rounds in which the sides take turns, in processes of their own, one working
 at a time; *other / ours* is the median of the ratios round by round, with the smallest and the
-largest. Against PyTorch at its best the smaller of the two ratios counts. All sides have the same
+largest. Against PyTorch at its best the smallest ratio counts. All sides have the same
 weights and images; before anything is timed their logits are found equal to 1e-4 of the largest
 one. PyTorch is in channels_last, its BatchNorm folded for inference, as is ours; *plain* is our own
 `ops=plain`, not folded. A train step has the forward pass, the gradients, their clipping and the
-update. Peak memory is the resident memory of a process that does nothing else, at most during three
-train steps after two; on an accelerator, what it allocated."""
+update. Our programs tell glibc to keep the memory that a step frees (dkse_jax/devices.py); PyTorch
+runs as it comes, and once more, as *memory kept*, with the same set by hand in GLIBC_TUNABLES. Peak
+memory is the resident memory of a process that does nothing else, at most during three train steps
+after two; on an accelerator, what it allocated."""
 PEAK_NOTE = """\
 *of peak* is the rate of a work by direct convolution (2 operations for each multiply-accumulate,
 three times that for a train step) as a share of the largest rate of a matrix product above.
@@ -33,7 +35,7 @@ def page(results: dict[str, Any]) -> str:
     lines = [
         "# Benchmarks",
         "",
-        f"`python -m benchmarks`, {results['date'][:10]}: {results['dtype']}, 299 pixels.",
+        f"`make bench`, {results['date'][:10]}: {results['dtype']}, 299 pixels.",
         "",
         f"- {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB,"
         f" {machine['system']}; {roofline['backend']} ({roofline['device']})",

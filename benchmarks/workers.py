@@ -24,17 +24,18 @@ class Worker:
         name: what an error calls it.
         command: the program and its arguments, run in the repository's root.
         log: takes what the process says besides its answers.
+        environment: variables besides our own.
     """
 
-    def __init__(self, name: str, command: Sequence[str], log: IO[str]):
+    def __init__(
+        self, name: str, command: Sequence[str], log: IO[str], environment: Mapping[str, str]
+    ):
         self.name = name
-        # Taking all of an accelerator's memory at once would leave none to the other side.
-        environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
         self._log = log
         self._process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=environment,
+            env=os.environ | environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

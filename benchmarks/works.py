@@ -30,6 +30,10 @@ MEMORY = ("best", 16)
 LARGEST_BATCH = 32
 TURN_SECONDS = 0.5  # a turn of short works is several calls
 JAX_SIDE = [sys.executable, "-m", "benchmarks.jax_side"]
+# Taking all of an accelerator's memory at once would leave none to the other side.
+JAX_ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+# What dkse_jax.devices.reuse_memory asks of glibc, for a process that does not ask.
+KEEPING = {"GLIBC_TUNABLES": f"glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold={2**35}"}
 MOST_SECONDS = 100.0  # of one work; fewer rounds than asked for where they take longer
 
 
@@ -187,19 +191,20 @@ def weights(settings: Settings, variant: str) -> tuple[str, int]:
 @contextlib.contextmanager
 def sides(settings: Settings) -> Iterator[list[Worker]]:
     """Fresh processes: ours first, then those that it is compared with."""
-    commands = {"ours": JAX_SIDE}
+    sides = {"ours": (JAX_SIDE, JAX_ENVIRONMENT)}
     if settings.torch_python:
         command = [settings.torch_python, "-m", "benchmarks.torch_side"]
-        commands |= {"torch eager": command, "torch.compile": command}
+        sides |= {"torch eager": (command, {}), "torch.compile": (command, {})}
+        sides |= {"torch eager, memory kept": (command, KEEPING)}
     else:
-        commands["plain"] = JAX_SIDE
+        sides["plain"] = (JAX_SIDE, JAX_ENVIRONMENT)
     with contextlib.ExitStack() as stack:
         yield [
-            stack.enter_context(Worker(name, command, settings.log))
-            for name, command in commands.items()
+            stack.enter_context(Worker(name, command, settings.log, environment))
+            for name, (command, environment) in sides.items()
         ]
 
 
 def jax_worker(settings: Settings) -> Worker:
     """A fresh process of ours."""
-    return Worker("ours", JAX_SIDE, settings.log)
+    return Worker("ours", JAX_SIDE, settings.log, JAX_ENVIRONMENT)

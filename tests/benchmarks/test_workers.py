@@ -70,7 +70,7 @@ SERVER = """
 def worker(tmp_path):
     with (tmp_path / "log").open("w") as log:
         command = [sys.executable, "-c", textwrap.dedent(SERVER)]
-        with Worker("the server", command, log) as worker:
+        with Worker("the server", command, log, {}) as worker:
             yield worker
 
 
