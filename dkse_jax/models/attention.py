@@ -4,6 +4,7 @@ SE: Hu et al. 2018, "Squeeze-and-Excitation Networks". The softmax gate: Li et a
 Kernel Networks".
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,7 +23,7 @@ from dkse_jax.models.layers import (
     prepared,
     wide_dtype,
 )
-from dkse_jax.ops.conv import TransformedKernel, add_kernels, conv, transform
+from dkse_jax.ops.conv import add_kernels, conv, transform
 
 GATES = ("shared_sigmoid", "branch_sigmoid", "selective_softmax")
 BRANCH_NORMS = ("bn_relu", "none")
@@ -164,11 +165,13 @@ class DKSE(nn.Module):
     def _merged(self, branches: list[Branch], x: jax.Array) -> jax.Array:
         """The sum of linear branches: the convolution of x with the sum of their kernels."""
 
-        def kernel() -> jax.Array | TransformedKernel:
+        def kernel() -> jax.Array:
             total = add_kernels([(branch.conv.kernel, branch.dilation) for branch in branches])
-            return transform(total.astype(self.dtype), form=self.ops)
+            return total.astype(self.dtype)
 
-        return conv(x.astype(self.dtype), prepared(self, "kernel", kernel), form=self.ops)
+        ready = partial(transform, form=self.ops)
+        weights = prepared(self, "kernel", kernel, ready)
+        return conv(x.astype(self.dtype), weights, form=self.ops)
 
 
 def check_block(

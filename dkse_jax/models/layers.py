@@ -13,7 +13,7 @@ from flax import linen as nn
 from jax import lax
 from jax.typing import DTypeLike
 
-from dkse_jax.ops.conv import TransformedKernel, conv, transform
+from dkse_jax.ops.conv import conv, transform
 from dkse_jax.ops.depthwise import depthwise_conv
 from dkse_jax.ops.norm import batch_norm_relu
 from dkse_jax.ops.stem import conv_then_depthwise, merge_depthwise, merged_conv
@@ -31,16 +31,22 @@ def wide_dtype(dtype: DTypeLike) -> jnp.dtype:
     return jnp.promote_types(dtype, jnp.float32)
 
 
-def prepared(module: nn.Module, name: str, make: Callable[[], Any]) -> Any:
+def prepared(
+    module: nn.Module,
+    name: str,
+    make: Callable[[], Any],
+    finish: Callable[[Any], Any] = lambda value: value,
+) -> Any:
     """What `make` computes from the weights alone, or what `prepare` has kept of it.
 
-    `prepare` runs the network with the collection "prepared" open to be written; later runs that
-    have the collection take the values from it and compute none of them again.
+    `prepare` runs the network with the collection "prepared" open to be written, for which `finish`
+    makes the value ready; later runs that have the collection take the values from it.
     """
     if module.has_variable("prepared", name):
         return module.get_variable("prepared", name)
     value = make()
     if module.is_mutable_collection("prepared") and not module.is_initializing():
+        value = finish(value)
         module.put_variable("prepared", name, value)
     return value
 
@@ -75,10 +81,11 @@ class Conv(nn.Module):
         """Convolves x and weighs each channel of the result by slope (features,)."""
         options: dict[str, Any] = {"dilation": self.dilation, "form": self.ops}
 
-        def kernel() -> jax.Array | TransformedKernel:
-            return transform(_weighed(self.kernel, slope).astype(self.dtype), **options)
+        def kernel() -> jax.Array:
+            return _weighed(self.kernel, slope).astype(self.dtype)
 
-        weights = self.kernel.astype(self.dtype) if train else prepared(self, "kernel", kernel)
+        ready = partial(transform, **options)
+        weights = kernel() if train else prepared(self, "kernel", kernel, ready)
         return conv(x.astype(self.dtype), weights, **options)
 
 

@@ -73,13 +73,13 @@ def test_training_does_not_look_at_prepared_values(variables_of):
 
 def test_wide_dense_kernels_are_transformed_and_the_network_stays_small(variables_of):
     block = DKSE((3, 5))
-    x = np.random.default_rng(0).standard_normal((1, 9, 9, 32)).astype(np.float32)
+    x = np.random.default_rng(0).standard_normal((1, 9, 9, 64)).astype(np.float32)
     variables = variables_of(block, x)
     _, state = block.apply(variables, x, mutable=["prepared"])
     kernels = {path[0]: leaf for path, leaf in flatten_dict(state["prepared"]).items()}
     assert isinstance(kernels["branch_1"], TransformedKernel)
-    assert kernels["branch_1"].values.shape == (6, 6, 32, 32)
-    assert kernels["branch_2"].values.shape == (8, 8, 32, 32)
+    assert kernels["branch_1"].values.shape == (6, 6, 64, 64)
+    assert kernels["branch_2"].values.shape == (8, 8, 64, 64)
 
 
 @pytest.mark.parametrize("gate", GATES)

@@ -62,16 +62,16 @@ def test_auto_is_winograd_for_wide_float32_kernels_on_cpu():
             for platform in ("cpu", "cuda")
         }
 
-    assert used(3, 3, 32, 32) == {"cpu": True, "cuda": False}
-    assert used(5, 5, 64, 32) == {"cpu": True, "cuda": False}
-    for narrow in (used(3, 3, 16, 32), used(3, 3, 32, 16), used(3, 3, 32, 32, dtype=jnp.bfloat16)):
+    assert used(3, 3, 64, 64) == {"cpu": True, "cuda": False}
+    assert used(5, 5, 64, 96) == {"cpu": True, "cuda": False}
+    for narrow in (used(3, 3, 63, 64), used(3, 3, 64, 63), used(3, 3, 64, 64, dtype=jnp.bfloat16)):
         assert narrow == {"cpu": False, "cuda": False}
-    assert used(3, 3, 32, 32, dilation=2) == {"cpu": False, "cuda": False}
+    assert used(3, 3, 64, 64, dilation=2) == {"cpu": False, "cuda": False}
     assert used(1, 1, 3, 2) == {"cpu": True, "cuda": False}  # a matrix product
 
 
 def test_a_transformed_kernel_gives_the_same(noise):
-    x, kernel = noise(2, 7, 9, 32, dtype=np.float32), noise(5, 5, 32, 32, dtype=np.float32)
+    x, kernel = noise(2, 7, 9, 64, dtype=np.float32), noise(5, 5, 64, 64, dtype=np.float32)
     ready = transform(jnp.asarray(kernel))
     assert isinstance(ready, TransformedKernel)
     expected = conv(x, kernel, form="plain")
