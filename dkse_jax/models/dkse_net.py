@@ -123,7 +123,7 @@ class DKSENet(nn.Module):
 
         x = nn.Dropout(self.dropout_before_pool, deterministic=not train)(x)
         with jax.named_scope("pool_15"):
-            x = global_average_pool(x)  # (B, C)
+            x = global_average_pool(x, self.ops)  # (B, C)
         stages["pool_15"] = x
         x = nn.Dropout(self.dropout_after_pool, deterministic=not train)(x)
         wide = wide_dtype(self.dtype)
