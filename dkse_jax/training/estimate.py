@@ -12,8 +12,9 @@ from dkse_jax.data.sources import Source
 from dkse_jax.models.counts import count, totals
 from dkse_jax.workdir.journal import duration
 
-# Training's share of the rate of a large matrix product: a guess. On two x86 cores the demo took
-# 2.5 minutes where it said 3; at 299 pixels and on accelerators it was not compared.
+# Training's share of the rate of a large matrix product, by direct convolution: a middle. On two
+# x86 cores it was 0.7 at 299 pixels (BENCHMARKS.md), 0.5 with the block at 96 pixels and 0.25
+# without; on accelerators it was not compared.
 ATTAINED_SHARE = 0.5
 
 
