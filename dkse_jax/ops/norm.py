@@ -29,29 +29,18 @@ def batch_norm_relu(
     Raises UserError for an unknown form.
     """
     check_form(form, "batch_norm_relu")
-    plain, fast = partial(_plain, epsilon=epsilon), partial(_fast, epsilon=epsilon)
-    gradients = partial(_gradients, epsilon=epsilon)
-    return in_form(form, plain, fast, x, scale, bias, gradients=gradients)
+    forward, gradients = partial(_forward, epsilon=epsilon), partial(_gradients, epsilon=epsilon)
+    return in_form(form, forward, forward, x, scale, bias, gradients=gradients)
 
 
-def _plain(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    wide = x.astype(scale.dtype)
-    mean, variance = _statistics(wide)
-    slope = lax.rsqrt(variance + epsilon) * scale
-    y = (wide - _spread(mean)) * _spread(slope) + _spread(bias)
-    return jax.nn.relu(y).astype(x.dtype), lax.stop_gradient(mean), lax.stop_gradient(variance)
-
-
-def _fast(
+def _forward(
     x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     wide = x.astype(scale.dtype)
     mean, variance = _statistics(wide)
     slope = lax.rsqrt(variance + epsilon) * scale
     y = wide * _spread(slope) + _spread(bias - mean * slope)
-    return jnp.maximum(y, 0).astype(x.dtype), mean, variance
+    return jax.nn.relu(y).astype(x.dtype), lax.stop_gradient(mean), lax.stop_gradient(variance)
 
 
 def _gradients(

@@ -1,8 +1,8 @@
 """A dilated convolution and the strided depthwise one after it, as one: the first two layers.
 
 Nothing stands between the two, so they are one convolution with a kernel of 7×7 taps. It makes the
-small image at once: the large one between, of 32 channels at the full size of the input, is most
-of the network's memory traffic.
+small image at once: the one between, of 32 channels at the full size of the input, would be by far
+the network's largest.
 """
 
 import jax

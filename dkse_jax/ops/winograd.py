@@ -62,16 +62,18 @@ def matrices(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def transform_kernel(kernel: jax.Array) -> jax.Array:
     """(k, k, C, C') -> (t, t, C, C'), what `winograd_conv` multiplies with."""
-    matrix = matrices(kernel.shape[0])[1]
-    by_rows = _weigh(matrix, list(kernel), 0)
-    return _weigh(matrix, [by_rows[:, j] for j in range(kernel.shape[1])], 1)
+    return _on_both_sides(matrices(kernel.shape[0])[1], kernel)
 
 
 def _transform_kernel_transposed(transformed: jax.Array) -> jax.Array:
     """(t, t, C, C') -> (k, k, C, C')."""
-    matrix = matrices(_taps(transformed))[1].T
-    by_rows = _weigh(matrix, list(transformed), 0)
-    return _weigh(matrix, [by_rows[:, j] for j in range(transformed.shape[1])], 1)
+    return _on_both_sides(matrices(_taps(transformed))[1].T, transformed)
+
+
+def _on_both_sides(matrix: np.ndarray, kernel: jax.Array) -> jax.Array:
+    """matrix @ kernel @ matrix.T over the first two axes."""
+    by_rows = _weigh(matrix, list(kernel), 0)
+    return _weigh(matrix, [by_rows[:, j] for j in range(kernel.shape[1])], 1)
 
 
 def winograd_conv(x: jax.Array, transformed: jax.Array) -> jax.Array:
