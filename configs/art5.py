@@ -24,5 +24,6 @@ def get_config(variant: str = "best") -> ConfigDict:
     config.augment.saturation = 0.1
     config.augment.tint = 0.03
     config.augment.greyscale = 0.0
-    config.train.epochs = 60.0
+    config.train.epochs = 100.0
+    config.train.evaluate_every_epochs = 5.0
     return config
