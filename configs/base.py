@@ -28,6 +28,7 @@ def get_config() -> ConfigDict:
     config.data.root = ""  # folder: the images; tfds: its data_dir ("" is its own default)
     config.data.image_size = 299  # side in pixels of the square that the network trains on
     config.data.evaluation_scale = 1.0  # side of the square that it judges, in image_sizes
+    config.data.classes = 0  # only so many classes, the first by name; 0 for all
     config.data.threads = 2  # that read and augment images
     config.data.folder = ConfigDict()
     config.data.folder.val_percent = 15.0  # of the groups of each class, where no split is given
@@ -46,6 +47,7 @@ def get_config() -> ConfigDict:
     config.data.tfds.label_key = "label"
 
     config.augment = ConfigDict()
+    config.augment.enabled = True  # False: every view is the largest centred square
     config.augment.crop_area_min = 0.3  # smallest share of the picture that a random crop keeps
     config.augment.crop_area_max = 1.0  # largest share
     config.augment.crop_ratio = 4 / 3  # crops are up to this much wider or taller than square
