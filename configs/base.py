@@ -8,6 +8,9 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0  # the initial weights, the order of the batches, the augmentation, dropout
 
+    config.init_from = ""  # a workdir, or published weights (.safetensors), to start from
+    config.frozen = ""  # such as "stem,layer1": weights whose names begin so are not trained
+
     config.model = ConfigDict()
     config.model.name = "dkse_net"
     config.model.width = 32  # channels of the stem; the other layers are multiples of it
@@ -27,6 +30,9 @@ def get_config() -> ConfigDict:
     config.data.source = "synthetic"  # synthetic | folder | tfds
     config.data.root = ""  # folder: the images; tfds: its data_dir ("" is its own default)
     config.data.image_size = 299  # side in pixels of the square that the network trains on
+    config.data.normalisation = (
+        "centred"  # centred | imagenet | inception: published weights want theirs
+    )
     config.data.evaluation_scale = 1.0  # side of the square that it judges, in image_sizes
     config.data.classes = 0  # only so many classes, the first by name; 0 for all
     config.data.threads = 2  # that read and augment images

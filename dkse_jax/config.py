@@ -69,6 +69,8 @@ _PERCENT = Rule(float, lambda value: 0 <= value < 100, "at least 0 and below 100
 
 FIELDS: dict[str, Rule] = {
     "seed": _whole(0, 2**32 - 1),
+    "init_from": _TEXT,
+    "frozen": _TEXT,
     "model.name": _NAME,  # create_model knows the names
     "model.width": _whole(1),
     "model.positions": Rule(
@@ -97,6 +99,7 @@ FIELDS: dict[str, Rule] = {
     "data.source": _choice("synthetic", "folder", "tfds"),
     "data.root": _TEXT,
     "data.image_size": _whole(32),
+    "data.normalisation": _choice("centred", "imagenet", "inception"),
     "data.evaluation_scale": Rule(float, lambda value: 1 <= value <= 4, "from 1 to 4"),
     "data.classes": Rule(int, lambda value: value == 0 or value >= 2, "0 for all, or at least 2"),
     "data.threads": _whole(1),

@@ -1,10 +1,6 @@
-import csv
-import io
-
 import pytest
 
-from dkse_jax.experiments import ledger
-from dkse_jax.experiments.ledger import Entry, gflops_verdict, parameters_verdict
+from dkse_jax.experiments.ledger import gflops_verdict, parameters_verdict
 
 
 @pytest.mark.parametrize(
