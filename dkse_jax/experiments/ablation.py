@@ -20,6 +20,7 @@ from dkse_jax.training.estimate import guessed_seconds
 from dkse_jax.workdir.journal import duration
 
 BOOTSTRAP_SAMPLES = 10_000
+CLASSIFIER_SECONDS_AN_IMAGE = 0.05  # mostly to describe the picture
 
 
 def run_table(
@@ -102,6 +103,8 @@ def _chosen(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:
 
 def _seconds(row: Row, base: ConfigDict, examples: int) -> float:
     """A guess of the time that one run of a row takes here."""
+    if row.classifier:
+        return CLASSIFIER_SECONDS_AN_IMAGE * examples
     config = runs.config_of(row, 0, base)
     _, macs = totals(count(create_model(config.model, 5), config.data.image_size))
     return guessed_seconds(macs, steps(config, examples) * config.train.batch_size)

@@ -9,7 +9,7 @@ import json
 import statistics
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,15 +17,17 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dkse_jax import devices
-from dkse_jax.data.sources import load_splits
+from dkse_jax.data.pipeline import fingerprint
+from dkse_jax.data.sources import Source, load_splits
 from dkse_jax.data.transform import Transform
 from dkse_jax.evaluation.evaluate import make_forward
+from dkse_jax.evaluation.report import write_report
 from dkse_jax.evaluation.run import evaluate_run
 from dkse_jax.experiments.compare import Judged
 from dkse_jax.experiments.tables import Row
 from dkse_jax.models import create_model
 from dkse_jax.models.counts import count, totals
-from dkse_jax.training.loop import train
+from dkse_jax.training.loop import describe_inputs, train
 from dkse_jax.workdir import checkpoint, description
 from dkse_jax.workdir.files import write_atomically
 
@@ -65,23 +67,96 @@ def run(row: Row, seed: int, base: ConfigDict, workdir: Path) -> None:
     record.parent.mkdir(parents=True, exist_ok=True)
     interrupted = record.exists()
     write_atomically(record, "{}\n")
+    results = _classified(row, config, folder) if row.classifier else _trained(config, folder)
+    if interrupted:
+        # Only the time since the last start is known, which is not the answer.
+        results["minutes"] = None
+    metrics = json.loads((folder / "eval/test/metrics.json").read_text(encoding="utf-8"))
+    results |= {name: metrics[name] for name in ("n", "classes", "accuracy", "interval95")}
+    write_atomically(record, json.dumps(results, indent=2) + "\n")
+
+
+def _trained(config: ConfigDict, folder: Path) -> dict[str, Any]:
+    """Trains a network and judges it: its size, and the times that it took."""
     start = time.monotonic()
     train(config, folder)
-    # Of an interrupted run only the time since its last start is known, which is not the answer.
-    minutes = None if interrupted else (time.monotonic() - start) / 60
-
+    minutes = (time.monotonic() - start) / 60
     evaluate_run(folder, "test", None)
-    metrics = json.loads((folder / "eval/test/metrics.json").read_text(encoding="utf-8"))
-    model = create_model(config.model, metrics["classes"])
-    parameters, macs = totals(count(model, config.data.image_size))
-    results = {
+    classes = len(description.load_inputs(folder)["class_names"])
+    parameters, macs = totals(count(create_model(config.model, classes), config.data.image_size))
+    return {
         "parameters": parameters,
         "macs": macs,
         "minutes": minutes,
         "milliseconds": milliseconds_an_image(folder),
-        **{name: metrics[name] for name in ("n", "classes", "accuracy", "interval95")},
     }
-    write_atomically(record, json.dumps(results, indent=2) + "\n")
+
+
+def _classified(row: Row, config: ConfigDict, folder: Path) -> dict[str, Any]:
+    """The same of a traditional classifier; its times have the description of the pictures in them.
+
+    The pictures' features are kept beside the rows' folders, for all classifiers.
+    """
+    from dkse_jax.experiments import classical
+
+    splits = load_splits(config.data, config.seed)
+    description.begin(folder, config, describe_inputs(splits, Transform.of(config.data)))
+    described = {
+        name: _features(split, config, folder.parents[1]) for name, split in splits.items()
+    }
+    start = time.monotonic()
+    classifier = classical.fit(
+        row.classifier,
+        described["train"].features,
+        splits["train"].labels,
+        described["val"].features,
+        splits["val"].labels,
+        config.seed,
+    )
+    fitted = time.monotonic()
+    test = splits["test"]
+    log_probabilities = classifier.log_probabilities(described["test"].features)
+    judging = described["test"].seconds + time.monotonic() - fitted
+    write_report(
+        folder / "eval" / "test",
+        step=0,
+        source_ids=test.ids,
+        labels=test.labels,
+        log_probabilities=log_probabilities,
+        groups=test.groups,
+        class_names=test.class_names,
+        read_image=lambda index: test.read(index, 256),
+        bootstrap_samples=config.eval.bootstrap_samples,
+        seed=config.seed,
+    )
+    learning = described["train"].seconds + described["val"].seconds + fitted - start
+    return {
+        "parameters": classifier.parameters,
+        "macs": None,
+        "minutes": learning / 60,
+        "milliseconds": 1000 * judging / len(test),
+    }
+
+
+class Described(NamedTuple):
+    """A split's features (N, F), and the seconds that it took to compute them."""
+
+    features: np.ndarray
+    seconds: float
+
+
+def _features(split: Source, config: ConfigDict, workdir: Path) -> Described:
+    from dkse_jax.experiments.features import split_features
+
+    file = workdir / f"features-{fingerprint(split)[:16]}.npz"
+    if not file.exists():
+        start = time.monotonic()
+        features = split_features(split, config.data.threads)
+        draft = file.with_suffix(".tmp.npz")
+        np.savez(draft, features=features, seconds=time.monotonic() - start)
+        draft.replace(file)
+    kept = np.load(file)
+    return Described(kept["features"], float(kept["seconds"]))
 
 
 def milliseconds_an_image(run_folder: Path) -> float:
