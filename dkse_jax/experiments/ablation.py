@@ -17,6 +17,7 @@ from dkse_jax.experiments.tables import Row, Variants, rows_of
 from dkse_jax.models import create_model
 from dkse_jax.models.counts import count, totals
 from dkse_jax.training.estimate import guessed_seconds
+from dkse_jax.workdir import description
 from dkse_jax.workdir.journal import duration
 
 BOOTSTRAP_SAMPLES = 10_000
@@ -55,6 +56,9 @@ def run_table(
     chosen = _chosen(rows, only)
     for row in rows:
         validate(runs.config_of(row, 0, base))
+        for seed in range(seeds):
+            folder = runs.run_workdir(workdir, row, seed)
+            description.check_workdir(folder, runs.config_of(row, seed, base))
     costs = {row.name: _seconds(row, base, len(splits["train"])) for row in rows}
     pending = [
         (row, seed)
@@ -112,7 +116,7 @@ def _seconds(row: Row, base: ConfigDict, examples: int) -> float:
 
 def _finished(row: Row, seeds: int, workdir: Path) -> dict[int, dict[str, Any]]:
     """The records of a row's finished runs, by seed."""
-    records = {seed: runs.read_record(workdir, row.name, seed) for seed in range(seeds)}
+    records = {seed: runs.read_record(workdir, row, seed) for seed in range(seeds)}
     return {seed: record for seed, record in records.items() if record}
 
 
@@ -126,7 +130,6 @@ def _against_first(row: Row, rows: Sequence[Row], seeds: int, workdir: Path) -> 
     if row is rows[0] or other_data or not both:
         return None
     ours, first = (
-        [runs.judged(name, seed, workdir) for seed in sorted(both)]
-        for name in (row.name, rows[0].name)
+        [runs.judged(each, seed, workdir) for seed in sorted(both)] for each in (row, rows[0])
     )
     return difference(ours, first, samples=BOOTSTRAP_SAMPLES, seed=0)

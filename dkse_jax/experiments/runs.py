@@ -1,7 +1,7 @@
 """The runs behind a table: each trains one row with one seed and judges it on the test split.
 
-A table's workdir holds, for row R and seed s, the training's own workdir R/seed-s and the record
-R/seed-s.json, which is {} until the run is finished.
+A table's workdir holds, for the folder R of a row and a seed s, the training's own workdir R/seed-s
+and the record R/seed-s.json, which is {} until the run is finished.
 """
 
 import csv
@@ -41,12 +41,12 @@ def config_of(row: Row, seed: int, base: ConfigDict) -> ConfigDict:
     return config.lock()
 
 
-def run_workdir(workdir: Path, row: str, seed: int) -> Path:
+def run_workdir(workdir: Path, row: Row, seed: int) -> Path:
     """Where the training of a row with a seed keeps what it makes."""
-    return workdir / row.replace(" ", "-") / f"seed-{seed}"
+    return workdir / row.folder / f"seed-{seed}"
 
 
-def read_record(workdir: Path, row: str, seed: int) -> dict[str, Any]:
+def read_record(workdir: Path, row: Row, seed: int) -> dict[str, Any]:
     """What a finished run measured; {} of one that is not finished or was never begun."""
     path = _record_path(workdir, row, seed)
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -59,11 +59,11 @@ def run(row: Row, seed: int, base: ConfigDict, workdir: Path) -> None:
         UserError: the run was begun with another config, or its data changed; and what `train` and
             `evaluate_run` raise.
     """
-    config, folder = config_of(row, seed, base), run_workdir(workdir, row.name, seed)
+    config, folder = config_of(row, seed, base), run_workdir(workdir, row, seed)
     description.check_workdir(folder, config)
-    if read_record(workdir, row.name, seed):
+    if read_record(workdir, row, seed):
         return
-    record = _record_path(workdir, row.name, seed)
+    record = _record_path(workdir, row, seed)
     record.parent.mkdir(parents=True, exist_ok=True)
     interrupted = record.exists()
     write_atomically(record, "{}\n")
@@ -180,7 +180,7 @@ def milliseconds_an_image(run_folder: Path) -> float:
     return statistics.median(times)
 
 
-def judged(row: str, seed: int, workdir: Path) -> Judged:
+def judged(row: Row, seed: int, workdir: Path) -> Judged:
     """The answers of a finished run on its test split."""
     folder = run_workdir(workdir, row, seed)
     config = description.load_config(folder)
@@ -190,6 +190,6 @@ def judged(row: str, seed: int, workdir: Path) -> Judged:
     return Judged(source.ids, source.labels, source.groups, np.array(correct))
 
 
-def _record_path(workdir: Path, row: str, seed: int) -> Path:
+def _record_path(workdir: Path, row: Row, seed: int) -> Path:
     folder = run_workdir(workdir, row, seed)
     return folder.with_name(f"{folder.name}.json")

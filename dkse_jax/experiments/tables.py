@@ -19,6 +19,7 @@ class Row(NamedTuple):
 
     name: str
     changes: dict[str, Any]  # "model.positions" -> (6,)
+    folder: str  # of its runs; equal rows of several tables have the same
     published: Cells | None = None
     classifier: str = ""  # a traditional classifier instead of config.model
 
@@ -38,14 +39,14 @@ def rows_of(
         UserError: no such table, or the data have too few classes for the table classes.
     """
     if table in TABLES:
-        return [
-            Row(name, _variant(variants, name), published)
-            for name, published in TABLES[table].items()
-        ]
+        return [_variant(variants, name, cells) for name, cells in TABLES[table].items()]
     if table == "attention":
-        return [Row(name, _variant(variants, name)) for name in ("best", "se", "sk", "none")]
+        return [_variant(variants, name) for name in ("best", "se", "sk", "none")]
     if table == "augmentation":
-        return [Row(name, {"augment.enabled": name == "on"}) for name in ("on", "off")]
+        return [
+            Row(name, {"augment.enabled": name == "on"}, f"augmentation_{name}")
+            for name in ("on", "off")
+        ]
     if table == "classes":
         return _classes(config, class_names)
     if table == "baselines":
@@ -53,9 +54,11 @@ def rows_of(
     raise UserError(f'--table is "{table}"{nearest(table, NAMES)}')
 
 
-def _variant(variants: Variants, name: str) -> dict[str, Any]:
+def _variant(variants: Variants, name: str, published: Cells | None = None) -> Row:
+    """A row of a variant; the paper's tables share some, as one row of Table 2 is the best one."""
+    same = next(other for other in variants if variants[other] == variants[name])
     changes = {f"model.{field}": value for field, value in variants[name].items()}
-    return {"model.name": "dkse_net"} | changes
+    return Row(name, {"model.name": "dkse_net"} | changes, same, published)
 
 
 def _classes(config: ConfigDict, class_names: Sequence[str]) -> list[Row]:
@@ -66,7 +69,10 @@ def _classes(config: ConfigDict, class_names: Sequence[str]) -> list[Row]:
         field, most = "data.classes", len(class_names)
     if most < 3:
         raise UserError(f"--table=classes needs data with 3 classes or more, and these have {most}")
-    return [Row(f"{number} classes", {field: number}) for number in range(3, most + 1)]
+    return [
+        Row(f"{number} classes", {field: number}, f"classes_{number}")
+        for number in range(3, most + 1)
+    ]
 
 
 def _baselines(variants: Variants) -> list[Row]:
@@ -75,7 +81,7 @@ def _baselines(variants: Variants) -> list[Row]:
 
     networks = [name for name in list_models() if name != "dkse_net"]
     return [
-        Row("best", _variant(variants, "best")),
-        *(Row(name, {"model.name": name}) for name in networks),
-        *(Row(name, {}, classifier=name) for name in CLASSIFIERS),
+        _variant(variants, "best"),
+        *(Row(name, {"model.name": name}, name) for name in networks),
+        *(Row(name, {}, name, classifier=name) for name in CLASSIFIERS),
     ]

@@ -35,7 +35,8 @@ def test_a_table_is_run_and_written(short, workdir, capsys):
     lines = list(csv.DictReader((workdir / "table-augmentation.csv").open()))
     assert [line["row"] for line in lines] == ["on", "off"]
     for line in lines:
-        metrics = json.loads((workdir / line["row"] / "seed-0/eval/test/metrics.json").read_text())
+        folder = workdir / f"augmentation_{line['row']}" / "seed-0"
+        metrics = json.loads((folder / "eval/test/metrics.json").read_text())
         assert float(line["accuracy"]) == metrics["accuracy"]
         assert int(line["n"]) == 3 * 7
         assert float(line["minutes"]) > 0
@@ -72,7 +73,8 @@ def test_an_interrupted_run_goes_on_and_its_minutes_are_unknown(short, tmp_path,
         with pytest.raises(KeyboardInterrupt):
             run(short, tmp_path, only=["on"])
     run(short, tmp_path, only=["on"])
-    assert runs.read_record(tmp_path, "on", 0)["minutes"] is None
+    record = json.loads((tmp_path / "augmentation_on/seed-0.json").read_text())
+    assert record["minutes"] is None
     text = (tmp_path / "table-augmentation.md").read_text()
     assert "interrupted" in text
     assert "- off: `python ablate.py --seeds=1 --rows=off`, about" in text

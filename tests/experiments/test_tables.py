@@ -57,11 +57,17 @@ def test_baselines_are_every_network_and_every_traditional_classifier():
     assert classifiers == {"rbf_network", "svm", "knn", "logistic_regression"}
 
 
-def test_names_of_rows_are_folder_names_of_their_own():
+def test_rows_share_a_folder_where_they_are_equal_and_nowhere_else():
+    changes = {}
     for table in NAMES[1:]:
-        names = [row.name for row in rows(table)]
-        assert len(set(names)) == len(names)
-        assert not any(set(name) & set('/\\:*?"<>|') for name in names)
+        for row in rows(table):
+            kept = changes.setdefault(row.folder, (row.changes, row.classifier))
+            assert kept == (row.changes, row.classifier)
+            assert row.folder.replace("_", "").isalnum()
+    folders = {row.name: row.folder for table in "123" for row in rows(table)}
+    assert folders["table2_r4_k1_5"] == "best"
+    assert folders["table2_r4_k3_5"] == folders["table1_id6"] == "table1_id6"
+    assert len(set(folders.values())) == 15 - 1
 
 
 def test_an_unknown_table_is_refused_with_the_nearest():
