@@ -12,9 +12,12 @@ def get_config() -> ConfigDict:
     config.frozen = ""  # such as "stem,layer1": weights whose names begin so are not trained
 
     config.model = ConfigDict()
-    config.model.name = "dkse_net"
+    config.model.name = "dkse_net"  # or alexnet | vgg16 | vgg19 | resnet18 | resnet34 | resnet50 |
+    # resnet101 | resnet152 | se_resnet50 | inception_v4, which read ops and dtype alone of these
     config.model.width = 32  # channels of the stem; the other layers are multiples of it
-    config.model.positions = (6,)  # the paper's layer IDs that hold a DKSE block: any of 6, 9, 12
+    config.model.positions = (6,)  # the paper's layer IDs that hold a block: any of 6, 9, 12
+    config.model.attention = "dkse"  # the block: dkse | se | sk | none. se reads the reduction of
+    # the fields below, sk kernel_sizes, dilations and reduction: it has its own gate and norms
     config.model.kernel_sizes = (1, 5)  # one branch for each
     config.model.dilations = (1, 1)  # one for each branch
     config.model.reduction = 4  # r: the gate's hidden layer has 1/r of the channels

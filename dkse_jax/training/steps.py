@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.devices import replicated, split_by_example
-from dkse_jax.models.layers import is_pointwise_kernel
+from dkse_jax.models.separable import is_pointwise_kernel
 from dkse_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]

@@ -10,7 +10,8 @@ from dkse_jax.errors import UserError
 from dkse_jax.models import create_model
 from dkse_jax.models.counts import Layer, count, table, totals
 from dkse_jax.models.dkse_net import DKSENet
-from dkse_jax.models.layers import Conv, SeparableConv
+from dkse_jax.models.layers import Conv
+from dkse_jax.models.separable import SeparableConv
 
 # variant -> trainable parameters, MACs at 299 pixels; five classes.
 EXPECTED = {

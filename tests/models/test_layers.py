@@ -7,7 +7,8 @@ from flax.traverse_util import flatten_dict
 from jax import lax
 
 from dkse_jax.models.dkse_net import DKSENet
-from dkse_jax.models.layers import Conv, DepthwiseConv, SeparableConv, is_pointwise_kernel
+from dkse_jax.models.layers import Conv
+from dkse_jax.models.separable import DepthwiseConv, SeparableConv, is_pointwise_kernel
 
 
 def _lax_conv(x, kernel, stride=1, groups=1):
