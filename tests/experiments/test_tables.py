@@ -30,8 +30,8 @@ def test_a_row_changes_nothing_but_its_fields():
     row = next(row for row in rows("1") if row.name == "table1_id9")
     changed, before = config_of(row, 0, art5.get_config()), art5.get_config()
     assert changed.model.positions == (9,)
-    assert changed.augment == before.augment
-    assert changed.train == before.train
+    assert changed.augment.to_dict() == before.augment.to_dict()
+    assert changed.train.to_dict() == before.train.to_dict()
     assert before.model.positions == (6,)  # the base config is left as it was
 
 
