@@ -1,6 +1,12 @@
 import pytest
 
+from configs.dkse import VARIANTS, get_config
+from dkse_jax.errors import UserError
+from dkse_jax.experiments import ledger
 from dkse_jax.experiments.ledger import gflops_verdict, parameters_verdict
+from dkse_jax.experiments.published import TABLES
+from dkse_jax.experiments.reproduction import PAGE, RESULTS, filled
+from dkse_jax.models import create_model
 
 
 @pytest.mark.parametrize(
@@ -29,3 +35,29 @@ def test_a_parameter_cell_matches_at_its_printed_precision(printed, parameters, 
 )
 def test_a_gflops_cell_is_traced_to_a_way_of_counting(printed, macs, origin):
     assert gflops_verdict(printed, macs, 377_694_752) == origin
+
+
+def test_the_ledger_in_the_repository_is_that_of_the_networks():
+    def network(variant):
+        return create_model(get_config(variant).model, ledger.CLASSES)
+
+    entries = ledger.ledger(VARIANTS, network)
+    assert sum(entry.parameters_verdict == "match" for entry in entries) == 14
+    assert [entry.variant for entry in entries if entry.printed_parameters] == [
+        variant for rows in TABLES.values() for variant in rows
+    ]
+    assert {entry.variant for entry in entries} == set(VARIANTS)
+    text = ledger.as_markdown(entries)
+    assert (RESULTS / "table-counts.md").read_text() == text
+    assert (RESULTS / "table-counts.csv").read_text() == ledger.as_csv(entries)
+
+
+def test_the_page_has_the_tables_as_they_were_written():
+    page = PAGE.read_text()
+    assert filled(page, RESULTS) == page
+    assert "| table1_id12 " in page
+
+
+def test_a_table_that_was_not_written_is_named(tmp_path):
+    with pytest.raises(UserError, match="names the table table-9, but there is no"):
+        filled("<!-- table-9 -->\n<!-- end -->", tmp_path)
