@@ -68,11 +68,11 @@ def counts() -> None:
         VARIANTS, lambda name: create_model(get_config(name).model, ledger.CLASSES)
     )
     text = ledger.as_markdown(entries)
-    print(text)
+    print(text, end="")
     if WORKDIR.value:
         folder = Path(WORKDIR.value)
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "table-counts.md", text + "\n")
+        write_atomically(folder / "table-counts.md", text)
         write_atomically(folder / "table-counts.csv", ledger.as_csv(entries))
 
 
