@@ -1,8 +1,14 @@
-"""Variables for small networks without compiling their initialisation, which takes seconds."""
+"""Variables for networks without compiling their initialisation, which takes seconds."""
+
+import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from configs.base import get_config
+from dkse_jax.models import create_model
 
 
 def _variables_of(module, x):
@@ -26,3 +32,18 @@ def _variables_of(module, x):
 def variables_of():
     """`variables_of(module, x)`: numpy variables of the shapes that module.init would give."""
     return _variables_of
+
+
+@functools.cache
+def _network(name):
+    config = get_config().model
+    config.name = name
+    net = create_model(config, 5)
+    images = jax.ShapeDtypeStruct((1, 75, 75, 3), jnp.float32)
+    return net, jax.eval_shape(net.init, jax.random.key(0), images)
+
+
+@pytest.fixture(scope="session")
+def network():
+    """`network(name)`: that network for 5 classes, and the shapes of its variables."""
+    return _network

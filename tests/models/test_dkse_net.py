@@ -69,6 +69,19 @@ def test_stages_of_figure_10(positions):
     assert logits.shape == (2, 5)
 
 
+@pytest.mark.parametrize("attention", ["dkse", "se", "sk", "none"])
+def test_the_block_is_of_the_kind_that_is_asked_for(attention):
+    net = DKSENet(5, positions=(6, 12), attention=attention, kernel_sizes=(3, 3), dilations=(1, 2))
+    variables, _, stages, _ = _trace(net, 64)
+    layers = {"branch_1", "branch_2", "gate"} if attention == "dkse" else {"gate"}
+    layers = {"branch_1", "branch_2", "reduce", "expand"} if attention == "sk" else layers
+    blocks = {name: set(tree) for name, tree in variables["params"].items() if "_" in name}
+    blocks = {name: tree for name, tree in blocks.items() if name.endswith(("_6", "_12"))}
+    expected = {f"{attention}_{position}": layers for position in (6, 12)}
+    assert blocks == ({} if attention == "none" else expected)
+    assert set(blocks) <= set(stages)
+
+
 @pytest.mark.parametrize(
     ("size", "sides"),
     [
@@ -228,6 +241,7 @@ def test_second_layer_only_norms_the_second_layer_and_the_branches():
     ("fields", "message"),
     [
         ({"positions": (6, 7)}, r"at layer 7; choose of \(6, 9, 12\)"),
+        ({"attention": "dske"}, 'no attention "dske"; did you mean "dkse"'),
         ({"norm_placement": "second_layer"}, 'did you mean "second_layer_only"'),
         ({"ops": "fasst"}, 'did you mean "fast"'),
         ({"kernel_sizes": (1, 3, 5)}, "dilations is"),
@@ -243,6 +257,7 @@ def test_create_model_reads_every_field():
     fields: dict[str, Any] = {
         "width": 8,
         "positions": (9, 12),
+        "attention": "sk",
         "kernel_sizes": (3, 3, 3),
         "dilations": (1, 2, 3),
         "reduction": 16,

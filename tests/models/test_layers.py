@@ -3,11 +3,12 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax.traverse_util import flatten_dict
 from jax import lax
 
 from dkse_jax.models.dkse_net import DKSENet
-from dkse_jax.models.layers import Conv
+from dkse_jax.models.layers import Conv, ConvNorm
 from dkse_jax.models.separable import DepthwiseConv, SeparableConv, is_pointwise_kernel
 
 
@@ -36,6 +37,54 @@ def test_separable_is_grouped_then_pointwise_then_norm_then_relu(variables_of):
     assert y.shape == (2, 5, 4, 5)
     assert (y == 0).any()
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("ops", ["plain", "auto"])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "pads"),
+    [
+        (3, 2, 1, ((1, 1), (1, 1))),
+        (1, 2, "SAME", ((0, 0), (0, 0))),
+        ((1, 7), 1, "SAME", ((0, 0), (3, 3))),
+        (11, 4, 2, ((2, 2), (2, 2))),
+        (3, 2, "VALID", ((0, 0), (0, 0))),
+    ],
+)
+def test_convolution_pads_as_it_is_told_and_adds_its_bias(
+    ops, kernel, stride, padding, pads, variables_of
+):
+    x = np.random.default_rng(0).standard_normal((2, 16, 13, 3)).astype(np.float32)
+    layer = Conv(3, 4, kernel, stride=stride, padding=padding, use_bias=True, ops=ops)
+    variables = variables_of(layer, x)
+    params = variables["params"]
+    expected = lax.conv_general_dilated(
+        x,
+        params["kernel"],
+        (stride, stride),
+        pads,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    expected = np.asarray(expected) + params["bias"].reshape(1, 1, 1, 4)
+    np.testing.assert_allclose(layer.apply(variables, x), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("relu", [True, False])
+def test_folded_norm_without_relu_is_the_norm(relu, variables_of):
+    x = np.random.default_rng(0).standard_normal((2, 6, 5, 3)).astype(np.float32)
+    layer = ConvNorm(4, 3, 2, padding=1, relu=relu, epsilon=0.1)
+    variables = variables_of(layer, x)
+    conv = Conv(3, 4, 3, stride=2, padding=1)
+    y = np.asarray(conv.apply({"params": variables["params"]["conv"]}, x))
+    norm, running = variables["params"]["norm"], variables["batch_stats"]["norm"]
+    y = (y - running["mean"]) / np.sqrt(running["var"] + 0.1) * norm["scale"] + norm["bias"]
+    expected = np.maximum(y, 0) if relu else y
+    folded, state = layer.apply(variables, x, mutable=["prepared"])
+    again = layer.apply({**variables, **state}, x)
+    np.testing.assert_allclose(folded, expected, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(again, folded)
+    trained, moved = layer.apply(variables, x, train=True, mutable=["batch_stats"])
+    assert (np.asarray(trained) < 0).any() != relu
+    assert np.all(moved["batch_stats"]["norm"]["mean"] != running["mean"])
 
 
 def test_initial_kernels_keep_the_variance():
