@@ -137,7 +137,7 @@ def restored_state(workdir: Path, target: TrainState) -> tuple[TrainState | None
     if found is None:
         return None, 0
     step, variables, training = found
-    return TrainState(**variables, **training), step
+    return TrainState(**{"batch_stats": {}} | variables, **training), step
 
 
 def compiled(train_step: Any, state: TrainState, config: ConfigDict) -> Any:

@@ -43,7 +43,7 @@ def make_train_step(
             )
             loss = cross_entropy(logits, labels, config.train.label_smoothing)
             penalty = config.optimizer.pointwise_l2 * pointwise_l2(params)
-            return loss + penalty, (loss, logits, updated["batch_stats"])
+            return loss + penalty, (loss, logits, updated.get("batch_stats", {}))
 
         grads, (loss, logits, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
