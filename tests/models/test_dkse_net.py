@@ -1,6 +1,5 @@
 """The whole network: shapes at the paper's size by abstract tracing, arithmetic on a thin net."""
 
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +14,7 @@ from dkse_jax.errors import UserError
 from dkse_jax.models import create_model
 from dkse_jax.models.dkse_net import DKSENet
 from dkse_jax.ops.depthwise import depthwise_conv
+from tests.conftest import unoptimised
 
 # Fig. 10, after the correction of its shifted input column.
 FIGURE_10 = {
@@ -90,10 +90,6 @@ def test_too_small_images_are_a_user_error(shape):
         jax.eval_shape(DKSENet(5).init, jax.random.key(0), jnp.ones(shape))
 
 
-# The tests below run small arrays once: what costs is compiling, and optimised code is not needed.
-_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-
-
 @pytest.fixture(scope="module")
 def thin(variables_of):
     """A thin net with dropout: variables, gradients and outputs in training, outputs after it."""
@@ -113,9 +109,9 @@ def thin(variables_of):
     def evaluate(params):
         return net.apply({**variables, "params": params}, _images(), mutable=["batch_stats"])
 
-    train_step = _jit(jax.value_and_grad(train, has_aux=True))
+    train_step = unoptimised(jax.value_and_grad(train, has_aux=True))
     trained = [train_step(variables["params"], jax.random.key(seed)) for seed in (0, 1)]
-    (_, stages), state = _jit(evaluate)(variables["params"])
+    (_, stages), state = unoptimised(evaluate)(variables["params"])
     return SimpleNamespace(
         variables=variables,
         gradients=trained[0][1],
@@ -175,7 +171,7 @@ def test_the_stem_sees_5_by_5_pixels_through_9_taps(variables_of):
         stem, pull_back = jax.vjp(lambda x: net.apply(variables, x)[1]["dilated_1"], images)
         return pull_back(jnp.zeros(stem.shape).at[0, 9, 9, 0].set(1))[0]
 
-    seen = np.argwhere(np.asarray(_jit(gradient)(_images())).any(axis=(0, 3)))
+    seen = np.argwhere(np.asarray(unoptimised(gradient)(_images())).any(axis=(0, 3)))
     assert seen.tolist() == [[i, j] for i in (7, 9, 11) for j in (7, 9, 11)]
 
 
@@ -199,7 +195,7 @@ def test_fast_net_equals_plain_net_in_float64(variables_of):
 
     with jax.enable_x64(True):
         variables = variables_of(DKSENet(5, **fields), x)
-        both = _jit(lambda v: [gradients(v, "plain"), gradients(v, "fast")])(variables)
+        both = unoptimised(lambda v: [gradients(v, "plain"), gradients(v, "fast")])(variables)
     for path, leaf in jax.tree.leaves_with_path(variables["params"]):
         assert leaf.dtype == np.float64, path
     plain, fast = (jax.tree.leaves_with_path(outputs) for outputs in both)
