@@ -6,7 +6,7 @@ from matplotlib.textpath import text_to_path
 from PIL import Image
 
 from dkse_jax.evaluation import pictures
-from dkse_jax.evaluation.pictures import Mistake, confusion_png, mistakes_png, plain_text
+from dkse_jax.evaluation.pictures import Example, confusion_png, mistakes_png, plain_text
 
 HOSTILE = ["=cmd()\n", "<script>", "$x$ \\frac{", "\x1b]0;title\x07", "浮世绘\u202e"]
 
@@ -26,8 +26,8 @@ def matrix(classes: int) -> np.ndarray:
     return 9 * np.eye(classes, dtype=int) + np.roll(np.eye(classes, dtype=int), 1, axis=1)
 
 
-def mistake(image: np.ndarray, i: int = 0, name: str = "Baroque") -> Mistake:
-    return Mistake(image, name, f"{name} {i}", 0.995 - i / 100, f"{name}/{i}.jpg")
+def mistake(image: np.ndarray, i: int = 0, name: str = "Baroque") -> Example:
+    return Example(image, name, f"{name} {i}", 0.995 - i / 100, f"{name}/{i}.jpg")
 
 
 @pytest.mark.parametrize(
