@@ -163,6 +163,29 @@ def test_both_dropouts_are_active_in_training_only(thin):
     assert np.any(thin.train_stages[0]["pool_15"] != thin.train_stages[1]["pool_15"])
 
 
+def test_dropouts_keep_the_mean(variables_of):
+    """Over many draws the pooled features and the logits have the mean that they have without."""
+    net = DKSENet(5, width=4, dropout_before_pool=0.4, dropout_after_pool=0.4)
+    variables = variables_of(net, _images())
+
+    def outputs(net, key):
+        (logits, stages), _ = net.apply(
+            variables, _images(), train=True, mutable=["batch_stats"], rngs={"dropout": key}
+        )
+        return stages["pool_15"], logits
+
+    def both(keys):
+        without = net.clone(dropout_before_pool=0.0, dropout_after_pool=0.0)
+        return jax.vmap(lambda key: outputs(net, key))(keys), outputs(without, keys[0])
+
+    draws, expected = unoptimised(both)(jax.random.split(jax.random.key(0), 300))
+    for some, mean in zip(draws, expected, strict=True):
+        error = np.std(some, axis=0) / np.sqrt(300)
+        deviations = (np.mean(some, axis=0) - mean)[error > 0] / error[error > 0]
+        assert deviations.size > 30
+        assert np.abs(deviations).max() < 5  # standard errors
+
+
 def test_the_stem_sees_5_by_5_pixels_through_9_taps(variables_of):
     net = DKSENet(2, width=1, positions=())
     variables = variables_of(net, _images())
