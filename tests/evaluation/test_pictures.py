@@ -134,6 +134,17 @@ def test_mistakes_are_a_grid(tmp_path, count, columns, rows):
     assert drawn == pytest.approx(min(count, 24), rel=0.05)
 
 
+def test_a_caption_tells_right_from_wrong_and_ends_with_its_note():
+    image = np.zeros((9, 9, 3), np.uint8)
+    example = Example(image, "Cubism", "Cubism", 0.9, "a.jpg", note=", but")
+    label, (right, style), file = pictures._caption(example, 4.0)
+    assert (label[0], right, file[0]) == ("Cubism", "\u2192 Cubism 90%, but", "a.jpg")
+    assert style["color"] == pictures._RIGHT
+    _, (wrong, style), _ = pictures._caption(mistake(image), 4.0)
+    assert wrong == "\u2192 Baroque 0 >99%"
+    assert style["color"] == pictures._WRONG
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (5, 2000), (3000, 4), (300, 400)])
 def test_thumbnail_holds_the_whole_picture(shape):
     image = np.full((*shape, 3), (200, 10, 30), np.uint8)
