@@ -87,6 +87,45 @@ def test_folded_norm_without_relu_is_the_norm(relu, variables_of):
     assert np.all(moved["batch_stats"]["norm"]["mean"] != running["mean"])
 
 
+def test_two_3x3_convolutions_see_as_far_as_one_5x5(variables_of):
+    """Section 3.1.4, on VGG: the same field of 5×5 pixels, for 18 instead of 25 weights."""
+    x = np.zeros((1, 9, 9, 1), np.float32)
+
+    def seen(sizes):
+        layers = [Conv(1, 1, size) for size in sizes]
+        variables = [variables_of(layer, x) for layer in layers]
+
+        def middle(x):
+            for layer, own in zip(layers, variables, strict=True):
+                x = layer.apply(own, x)
+            return x[0, 4, 4, 0]
+
+        weights = sum(leaf.size for leaf in jax.tree.leaves(variables))
+        return np.argwhere(jax.grad(middle)(x)[0, :, :, 0]).tolist(), weights
+
+    five_by_five = [[i, j] for i in range(2, 7) for j in range(2, 7)]
+    assert seen([3, 3]) == (five_by_five, 18)
+    assert seen([5]) == (five_by_five, 25)
+
+
+def test_evaluation_gives_what_training_gave_once_the_statistics_have_settled(variables_of):
+    x = np.random.default_rng(0).standard_normal((4, 6, 5, 3)).astype(np.float32)
+    layer = SeparableConv(features=5)
+    variables = variables_of(layer, x)
+
+    @jax.jit
+    def train(variables):
+        y, state = layer.apply(variables, x, train=True, mutable=["batch_stats"])
+        return y, {**variables, **state}
+
+    gaps = []
+    for _ in range(120):
+        y, variables = train(variables)
+        gaps.append(np.abs(layer.apply(variables, x) - y).max() if len(gaps) in (0, 119) else 0)
+    assert gaps[0] > 0.1
+    assert gaps[-1] < 1e-4
+
+
 def test_initial_kernels_keep_the_variance():
     x = jnp.zeros((1, 3, 3, 400))
     depthwise = DepthwiseConv(400).init(jax.random.key(0), x)["params"]["kernel"]
