@@ -69,7 +69,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
     if state is None:
         state = initialise(fresh_state, mesh)
         if initial:
-            state = state.replace(**started_from(state.variables(), initial))
+            state = dataclasses.replace(state, **started_from(state.variables(), initial))
     train_step = compiled(make_train_step(model, optimizer, config, transform, mesh), state, config)
     forward = make_forward(model, transform, mesh)
     batches = training_batches(examples, config, first_step=step + 1, last_step=last_step)

@@ -21,11 +21,9 @@ from dkse_jax.models.importer import (
 )
 from dkse_jax.models.prepare import prepare
 from scripts.reference_logits import IMAGES, NETWORKS, digest, draw
+from tests.conftest import unoptimised
 
 REFERENCE = json.loads((Path(__file__).parent / "reference.json").read_text())
-
-# What costs here is compiling, and optimised code is not needed.
-_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def _drawn(slots):
@@ -41,9 +39,9 @@ def test_logits_are_those_of_the_published_network(name, network):
     largest = np.abs(expected).max()
     assert np.ptp(expected, axis=0).max() > 0.01 * largest  # the two images differ
     close = partial(np.testing.assert_allclose, desired=expected, rtol=0, atol=1e-4 * largest)
-    close(_jit(net.clone(ops="plain").apply)(variables, images)[0])
+    close(unoptimised(net.clone(ops="plain").apply)(variables, images)[0])
     if name != "resnet50":  # se_resnet50 has its layers
-        close(_jit(net.apply)(prepare(net, variables, 75), images)[0])
+        close(unoptimised(net.apply)(prepare(net, variables, 75), images)[0])
 
 
 def test_every_network_but_ours_is_published():
