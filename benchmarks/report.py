@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dkse_jax import markdown
 from dkse_jax.errors import UserError
 
 HEADER = ("work", "ours", "other", "its figure", "other / ours", "of peak, ours", "of peak, other")
@@ -63,16 +64,10 @@ def matrix_products(results: dict[str, Any]) -> str:
 
 
 def table(results: dict[str, Any]) -> str:
-    """The rows as a Markdown table that can be read as it is."""
+    """The rows as a Markdown table."""
     peak = results["roofline"]["flops_per_s"]
-    rows = [HEADER, *(cells(row, peak) for row in results["rows"])]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [_line(row, widths) for row in rows]
-    rule = [
-        f"{'-' * width}" if i in (0, 2) else f"{'-' * (width - 1)}:"
-        for i, width in enumerate(widths)
-    ]
-    return "\n".join([lines[0], f"| {' | '.join(rule)} |", *lines[1:]])
+    rows = [cells(row, peak) for row in results["rows"]]
+    return markdown.table(HEADER, rows, numbers=(1, 3, 4, 5, 6))
 
 
 def cells(row: dict[str, Any], peak: float) -> tuple[str, ...]:
@@ -108,14 +103,6 @@ def milliseconds(value: float | None) -> str:
 def share(value: float) -> str:
     """Such as 62 %."""
     return f"{100 * value:.0f} %"
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    texts = [
-        f"{text:<{width}}" if i in (0, 2) else f"{text:>{width}}"
-        for i, (text, width) in enumerate(zip(row, widths, strict=True))
-    ]
-    return f"| {' | '.join(texts)} |"
 
 
 def main(arguments: Sequence[str]) -> None:

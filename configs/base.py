@@ -8,10 +8,16 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0  # the initial weights, the order of the batches, the augmentation, dropout
 
+    config.init_from = ""  # a workdir, or published weights (.safetensors), to start from
+    config.frozen = ""  # such as "stem,layer1": weights whose names begin so are not trained
+
     config.model = ConfigDict()
-    config.model.name = "dkse_net"
+    config.model.name = "dkse_net"  # or alexnet | vgg16 | vgg19 | resnet18 | resnet34 | resnet50 |
+    # resnet101 | resnet152 | se_resnet50 | inception_v4, which read ops and dtype alone of these
     config.model.width = 32  # channels of the stem; the other layers are multiples of it
-    config.model.positions = (6,)  # the paper's layer IDs that hold a DKSE block: any of 6, 9, 12
+    config.model.positions = (6,)  # the paper's layer IDs that hold a block: any of 6, 9, 12
+    config.model.attention = "dkse"  # the block: dkse | se | sk | none. se reads the reduction of
+    # the fields below, sk kernel_sizes, dilations and reduction: it has its own gate and norms
     config.model.kernel_sizes = (1, 5)  # one branch for each
     config.model.dilations = (1, 1)  # one for each branch
     config.model.reduction = 4  # r: the gate's hidden layer has 1/r of the channels
@@ -27,7 +33,11 @@ def get_config() -> ConfigDict:
     config.data.source = "synthetic"  # synthetic | folder | tfds
     config.data.root = ""  # folder: the images; tfds: its data_dir ("" is its own default)
     config.data.image_size = 299  # side in pixels of the square that the network trains on
+    config.data.normalisation = (
+        "centred"  # centred | imagenet | inception: published weights want theirs
+    )
     config.data.evaluation_scale = 1.0  # side of the square that it judges, in image_sizes
+    config.data.classes = 0  # only so many classes, the first by name; 0 for all
     config.data.threads = 2  # that read and augment images
     config.data.folder = ConfigDict()
     config.data.folder.val_percent = 15.0  # of the groups of each class, where no split is given
@@ -46,6 +56,7 @@ def get_config() -> ConfigDict:
     config.data.tfds.label_key = "label"
 
     config.augment = ConfigDict()
+    config.augment.enabled = True  # False: every view is the largest centred square
     config.augment.crop_area_min = 0.3  # smallest share of the picture that a random crop keeps
     config.augment.crop_area_max = 1.0  # largest share
     config.augment.crop_ratio = 4 / 3  # crops are up to this much wider or taller than square

@@ -16,10 +16,12 @@ def _block(
     kernel_sizes: tuple[int, ...],
     reduction: int = 4,
     dilations: tuple[int, ...] | None = None,
+    attention: str = "dkse",
 ) -> dict[str, Any]:
-    """The fields of config.model that say where the DKSE blocks stand and what is in them."""
+    """The fields of config.model that say where the blocks stand and what is in them."""
     return {
         "positions": positions,
+        "attention": attention,
         "kernel_sizes": kernel_sizes,
         "dilations": dilations or (1,) * len(kernel_sizes),
         "reduction": reduction,
@@ -30,6 +32,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "best": _block((6,), (1, 5)),
     "figure10": _block((6, 9, 12), (3, 5)),
     "none": _block((), (1, 5)),  # the same network without a block
+    # The blocks that DKSE is made of, in its place, with 32 hidden units in their gates as in best:
+    # SE by r = 4; SK, with its paper's kernels, by the paper's r = 16 and least of 32 units.
+    "se": _block((6,), (1, 5), attention="se"),
+    "sk": _block((6,), (3, 3), reduction=16, dilations=(1, 2), attention="sk"),
     # Table 1: where the one block stands.
     "table1_id6": _block((6,), (3, 5)),
     "table1_id9": _block((9,), (3, 5)),

@@ -69,7 +69,7 @@ def _parse(main: Callable[[], None], flag_values: flags.FlagValues) -> None:
         raise UserError("the config file has no function get_config") from error
     if rest:
         raise UserError(f'"{rest[0]}" is not a flag; write --name=value')
-    if has_config:
+    if has_config and flag_values["config"].value is not None:
         validate(flag_values["config"].value)
 
 

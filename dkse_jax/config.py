@@ -17,7 +17,20 @@ _KINDS = {
     str: "a text",
     tuple: "a tuple of whole numbers such as (3, 5)",
 }
-_CHANNELS = {6: 4, 9: 8, 12: 16}  # of a DKSE block at each position, in multiples of the width
+_CHANNELS = {6: 4, 9: 8, 12: 16}  # of a block at each position, in multiples of the width
+_LEAST_IMAGE_SIZES = {  # of each network of dkse_jax.models
+    "alexnet": 64,
+    "vgg16": 64,
+    "vgg19": 64,
+    "resnet18": 64,
+    "resnet34": 64,
+    "resnet50": 64,
+    "resnet101": 64,
+    "resnet152": 64,
+    "se_resnet50": 64,
+    "inception_v4": 75,
+    "dkse_net": 32,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,13 +82,16 @@ _PERCENT = Rule(float, lambda value: 0 <= value < 100, "at least 0 and below 100
 
 FIELDS: dict[str, Rule] = {
     "seed": _whole(0, 2**32 - 1),
-    "model.name": _NAME,  # create_model knows the names
+    "init_from": _TEXT,
+    "frozen": _TEXT,
+    "model.name": _choice(*_LEAST_IMAGE_SIZES),
     "model.width": _whole(1),
     "model.positions": Rule(
         tuple,
         lambda value: set(value) <= set(_CHANNELS) and len(set(value)) == len(value),
         "any of 6, 9 and 12, each at most once",
     ),
+    "model.attention": _choice("dkse", "se", "sk", "none"),
     "model.kernel_sizes": Rule(
         tuple,
         lambda value: len(value) > 0 and all(size > 0 and size % 2 == 1 for size in value),
@@ -96,8 +112,10 @@ FIELDS: dict[str, Rule] = {
     "model.dtype": _choice("float32", "bfloat16"),
     "data.source": _choice("synthetic", "folder", "tfds"),
     "data.root": _TEXT,
-    "data.image_size": _whole(32),
+    "data.image_size": _whole(min(_LEAST_IMAGE_SIZES.values())),
+    "data.normalisation": _choice("centred", "imagenet", "inception"),
     "data.evaluation_scale": Rule(float, lambda value: 1 <= value <= 4, "from 1 to 4"),
+    "data.classes": Rule(int, lambda value: value == 0 or value >= 2, "0 for all, or at least 2"),
     "data.threads": _whole(1),
     "data.folder.val_percent": Rule(float, lambda v: 0 < v < 100, "above 0 and below 100"),
     "data.folder.test_percent": _PERCENT,
@@ -111,6 +129,7 @@ FIELDS: dict[str, Rule] = {
     "data.tfds.test_split": _NAME,
     "data.tfds.image_key": _NAME,
     "data.tfds.label_key": _NAME,
+    "augment.enabled": Rule(bool),
     "augment.crop_area_min": Rule(float, lambda value: 0 < value <= 1, "above 0 and at most 1"),
     "augment.crop_area_max": Rule(float, lambda value: 0 < value <= 1, "above 0 and at most 1"),
     "augment.crop_ratio": Rule(float, lambda value: value >= 1, "at least 1"),
@@ -165,18 +184,14 @@ def unknown_field(name: str) -> str | None:
 
 def _conflicts(values: dict[str, Any]) -> Iterator[str]:
     """Yields a sentence for each pair of fields that do not go together."""
-    if len(values["model.dilations"]) != len(values["model.kernel_sizes"]):
+    name, size = values["model.name"], values["data.image_size"]
+    if size < _LEAST_IMAGE_SIZES[name]:
         yield (
-            f"config.model.dilations is {values['model.dilations']}, but must have one number "
-            f"for each of config.model.kernel_sizes, which is {values['model.kernel_sizes']}"
+            f"config.data.image_size is {size}, but must be at least {_LEAST_IMAGE_SIZES[name]} "
+            f"for config.model.name={name}"
         )
-    for position in values["model.positions"]:
-        channels = values["model.width"] * _CHANNELS[position]
-        if channels % values["model.reduction"]:
-            yield (
-                f"config.model.reduction is {values['model.reduction']}, but must divide the "
-                f"{channels} channels of position {position}"
-            )
+    if name == "dkse_net":
+        yield from _conflicts_of_blocks(values)
     if values["augment.crop_area_min"] > values["augment.crop_area_max"]:
         yield (
             f"config.augment.crop_area_min is {values['augment.crop_area_min']}, but must be at "
@@ -191,6 +206,22 @@ def _conflicts(values: dict[str, Any]) -> Iterator[str]:
     for source, need in (("folder", "data.root"), ("tfds", "data.tfds.builder")):
         if values["data.source"] == source and not values[need]:
             yield f"config.{need} is empty, but config.data.source={source} needs it"
+
+
+def _conflicts_of_blocks(values: dict[str, Any]) -> Iterator[str]:
+    """Yields a sentence for each pair of the block's fields that do not go together."""
+    if len(values["model.dilations"]) != len(values["model.kernel_sizes"]):
+        yield (
+            f"config.model.dilations is {values['model.dilations']}, but must have one number "
+            f"for each of config.model.kernel_sizes, which is {values['model.kernel_sizes']}"
+        )
+    for position in values["model.positions"]:
+        channels = values["model.width"] * _CHANNELS[position]
+        if channels % values["model.reduction"]:
+            yield (
+                f"config.model.reduction is {values['model.reduction']}, but must divide the "
+                f"{channels} channels of position {position}"
+            )
 
 
 def validate(config: ConfigDict) -> None:

@@ -54,6 +54,11 @@ def check_batch_size(batch_size: int) -> None:
         )
 
 
+def enough_for_all(batch_size: int) -> int:
+    """The least batch of at least that size that can be divided evenly over the devices."""
+    return -(-batch_size // jax.device_count()) * jax.device_count()
+
+
 def make_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     """The devices, by default all there are, on one axis named data.
 

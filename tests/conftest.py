@@ -6,12 +6,18 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_NUM_CPU_DEVICES"] = "8"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 
+from functools import partial
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from configs import base
+
+# For small arrays, which run once: what costs is compiling, and optimised code is not needed.
+unoptimised = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -52,3 +58,29 @@ def trained(tmp_path_factory) -> Path:
     workdir = tmp_path_factory.mktemp("runs") / "trained"
     train(thin_config(), workdir)
     return workdir
+
+
+def _variables_of(module, x):
+    """Random variables of the module for the input x; its norms, too, do something."""
+    rng = np.random.default_rng(0)
+
+    def leaf(path, spec):
+        values = rng.standard_normal(spec.shape)
+        if path[-1].key == "kernel":
+            values *= np.sqrt(2 / np.prod(spec.shape[:-1]))
+        elif path[-1].key in ("scale", "var"):
+            values = 1 + 0.2 * np.abs(values)
+        else:
+            values *= 0.2
+        return values.astype(spec.dtype)
+
+    return jax.tree.map_with_path(leaf, jax.eval_shape(module.init, jax.random.key(0), x))
+
+
+@pytest.fixture(scope="session")
+def variables_of():
+    """`variables_of(module, x)`: numpy variables of the shapes that module.init would give.
+
+    Without compiling the initialisation, which takes seconds.
+    """
+    return _variables_of

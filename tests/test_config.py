@@ -46,6 +46,12 @@ def test_the_table_covers_exactly_the_fields_of_base():
         ("model__reduction", True, "config.model.reduction is True, but must be a whole number"),
         ("model__reduction", 3, "config.model.reduction is 3, but must divide the 128 channels"),
         ("model__gate", "selectve_softmax", 'did you mean "selective_softmax"?'),
+        (
+            "model__name",
+            "vgg-16",
+            "config.model.name is 'vgg-16', which is no choice; did you mean",
+        ),
+        ("model__attention", "sks", 'did you mean "sk"?'),
         ("model__dtype", "int8", "choose one of bfloat16, float32"),
         ("model__positions", (6, 7), "must be any of 6, 9 and 12, each at most once"),
         ("model__positions", (6, 6), "must be any of 6, 9 and 12, each at most once"),

@@ -12,7 +12,7 @@ def test_the_python_examples_run():
 
 
 def test_the_files_it_names_exist():
-    pattern = r"`((?:configs|dkse_jax|tests|docs)/[\w/.]+|\w+\.py)`"
+    pattern = r"`((?:configs|dkse_jax|tests|docs|scripts)/[\w/.]+|\w+\.py)`"
     names = set(re.findall(pattern, README.read_text()))
     assert names
     missing = [name for name in names if not (README.parent / name.rstrip("/")).exists()]

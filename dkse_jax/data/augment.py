@@ -5,7 +5,7 @@ import math
 import numpy as np
 from ml_collections import ConfigDict
 
-from dkse_jax.data.transform import resized
+from dkse_jax.data.transform import centre_view, resized
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
@@ -15,8 +15,11 @@ def augment(
 ) -> np.ndarray:
     """A random crop, flip and colouring: uint8 (H, W, 3) -> uint8 (size, size, 3).
 
-    `settings` is config.augment. The result is a function of the arguments alone.
+    `settings` is config.augment; where it is not enabled, the view is the one that is judged. The
+    result is a function of the arguments alone.
     """
+    if not settings.enabled:
+        return centre_view(image, size)
     height, width = image.shape[:2]
     areas = (settings.crop_area_min, settings.crop_area_max)
     box = random_box(height, width, areas, settings.crop_ratio, rng)

@@ -25,7 +25,8 @@ def training_batches(
     and index (B,), the examples' places in the source.
     """
     size, batch_size = config.data.image_size, config.train.batch_size
-    min_side = min_side_for_crops(size, config.augment.crop_area_min)
+    area_min = config.augment.crop_area_min if config.augment.enabled else 1.0
+    min_side = min_side_for_crops(size, area_min)
 
     def make_batch(step: int) -> Batch:
         positions = range((step - 1) * batch_size, step * batch_size)

@@ -44,6 +44,19 @@ def load_splits(data_config: ConfigDict, seed: int) -> dict[str, Source]:
     Raises:
         UserError: the data are not what the config says.
     """
+    splits = _load_whole(data_config, seed)
+    if not data_config.classes:
+        return splits
+    names = splits["train"].class_names
+    if data_config.classes > len(names):
+        raise UserError(
+            f"config.data.classes is {data_config.classes}, but the data have only {len(names)}:"
+            f" {', '.join(names)}"
+        )
+    return {name: _first_classes(split, data_config.classes) for name, split in splits.items()}
+
+
+def _load_whole(data_config: ConfigDict, seed: int) -> dict[str, Source]:
     # The imports are here since each source needs Source, and to start without what is not used.
     if data_config.source == "synthetic":
         from dkse_jax.data import synthetic
@@ -71,6 +84,18 @@ def load_splits(data_config: ConfigDict, seed: int) -> dict[str, Source]:
     raise UserError(
         f'there is no data source "{data_config.source}"'
         + nearest(data_config.source, ("synthetic", "folder", "tfds"))
+    )
+
+
+def _first_classes(source: Source, classes: int) -> Source:
+    """The examples of the first classes by name."""
+    places = np.flatnonzero(source.labels < classes)
+    return Source(
+        class_names=source.class_names[:classes],
+        ids=tuple(source.ids[i] for i in places),
+        labels=source.labels[places],
+        groups=tuple(source.groups[i] for i in places),
+        read=lambda index, min_side: source.read(int(places[index]), min_side),
     )
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 from dkse_jax.data.painting import KINDS, PAINTER_VERSION, paint
 from dkse_jax.data.sources import Source
 from dkse_jax.errors import UserError
+from dkse_jax.progress import with_progress
 from dkse_jax.user_cache import user_cache
 
 # (seed, split, kind, index, size): all that a picture depends on.
@@ -68,7 +68,8 @@ def _load_all(wanted: list[list[Picture]]) -> list[np.ndarray]:
     """An array (N, H, W, 3) for each list of pictures: of one kind and split, in one file."""
     kept = [_read(_file(group), _shape(group)) for group in wanted]
     pairs = list(zip(wanted, kept, strict=True))
-    painted = _with_progress([job for group, array in pairs if array is None for job in group])
+    jobs = [job for group, array in pairs if array is None for job in group]
+    painted = with_progress(_paint_all(jobs), len(jobs), "painting pictures")
     arrays = []
     for group, array in pairs:
         if array is None:
@@ -112,20 +113,6 @@ def _write(file: Path, array: np.ndarray) -> None:
     except OSError:  # read-only or full: the pictures stay in memory
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-
-
-def _with_progress(jobs: list[Picture]) -> Iterator[np.ndarray]:
-    """The pictures in order, with a line on stderr while it takes longer than two seconds."""
-    start = shown = time.monotonic()
-    for done, picture in enumerate(_paint_all(jobs), 1):
-        now = time.monotonic()
-        if now - start > 2 and (now - shown > 1 or done == len(jobs)):
-            left = (now - start) / done * (len(jobs) - done)
-            end = "\n" if done == len(jobs) else ""
-            line = f"\rpainting pictures: {done} of {len(jobs)}, {left:.0f} s left  "
-            print(line, end=end, file=sys.stderr, flush=True)
-            shown = now
-        yield picture
 
 
 def _paint_all(jobs: list[Picture]) -> Iterator[np.ndarray]:

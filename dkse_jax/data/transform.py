@@ -8,6 +8,14 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
+# The mean and standard deviation of each channel, of values from 0 to 1. Published weights want
+# those with which they were trained: Inception-v4's the last, the others ImageNet's.
+NORMALISATIONS = {
+    "centred": ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "inception": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Transform:
@@ -18,13 +26,14 @@ class Transform:
     """
 
     size: int
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    std: tuple[float, float, float] = (0.25, 0.25, 0.25)
+    mean: tuple[float, float, float] = NORMALISATIONS["centred"][0]
+    std: tuple[float, float, float] = NORMALISATIONS["centred"][1]
 
     @classmethod
     def of(cls, data_config: ConfigDict) -> "Transform":
         """The transform for config.data."""
-        return cls(round(data_config.image_size * data_config.evaluation_scale))
+        size = round(data_config.image_size * data_config.evaluation_scale)
+        return cls(size, *NORMALISATIONS[data_config.normalisation])
 
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> "Transform":

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from dkse_jax.data.pipeline import evaluation_batches
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform, normalise
-from dkse_jax.devices import replicated, split_by_example
+from dkse_jax.devices import enough_for_all, replicated, split_by_example
 from dkse_jax.models.prepare import prepare
 
 Classify = Callable[..., jax.Array]
@@ -53,7 +53,7 @@ def predict(
     The last batch is padded and its padding dropped, so that every example counts once. A
     batch is enlarged to a multiple of the number of devices. Long splits show their progress.
     """
-    batch_size = -(-batch_size // jax.device_count()) * jax.device_count()
+    batch_size = enough_for_all(batch_size)
     classify = forward(variables)
     batches = evaluation_batches(source, transform, batch_size=batch_size, threads=threads)
     started = told = time.monotonic()

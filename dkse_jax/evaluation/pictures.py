@@ -19,6 +19,7 @@ from PIL import Image
 MAX_MISTAKES = 24
 
 _DPI = 150
+TILE = 2 * _DPI  # pixels of a picture's side
 _INK, _GREY, _LINE = "#222222", "#767676", "#e4e4e4"
 _RIGHT, _WRONG = "#1f5a94", "#c2501b"
 _NON_LATIN_FONTS = (
@@ -34,8 +35,8 @@ _NON_LATIN_FONTS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Mistake:
-    """One wrongly classified example.
+class Example:
+    """One classified example.
 
     Attributes:
         image: (H, W, 3) uint8.
@@ -43,6 +44,7 @@ class Mistake:
         prediction: name of the predicted class.
         probability: of the predicted class.
         file: id of the example.
+        note: said after the prediction.
     """
 
     image: np.ndarray
@@ -50,6 +52,7 @@ class Mistake:
     prediction: str
     probability: float
     file: str
+    note: str = ""
 
 
 def plain_text(name: str) -> str:
@@ -113,7 +116,7 @@ def confusion_png(path: pathlib.Path, matrix: np.ndarray, class_names: Sequence[
 
 
 def mistakes_png(
-    path: pathlib.Path, mistakes: Sequence[Mistake], *, total: int, examples: int
+    path: pathlib.Path, mistakes: Sequence[Example], *, total: int, examples: int
 ) -> None:
     """Draws the given mistakes in their order, the first `MAX_MISTAKES` at most.
 
@@ -131,34 +134,67 @@ def mistakes_png(
         _save(figure, path)
         return
     mistakes = mistakes[:MAX_MISTAKES]
-    tile, gap, caption, head = 2.0, 0.22, 0.68, 0.42  # inches
-    columns = min(len(mistakes), 6)
-    rows = -(-len(mistakes) // columns)
-    width = columns * (tile + gap) - gap
-    height = head + rows * (tile + caption + gap) - gap
-    figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
     title = "The only mistake" if total == 1 else f"All {total:,} mistakes"
     if len(mistakes) < total:
         title = f"The {len(mistakes)} most confident of {total:,} mistakes"
     title += f" in {examples:,} examples"
-    figure.text(0, 1, title, va="top", **_style(11))
-    for i, mistake in enumerate(mistakes):
-        left = (i % columns) * (tile + gap)
-        bottom = height - head - tile - (i // columns) * (tile + caption + gap)
-        axes = figure.add_axes((left / width, bottom / height, tile / width, tile / height))
-        axes.imshow(_thumbnail(mistake.image, round(tile * _DPI)), origin="upper")
-        axes.set_axis_off()
-        percent = _percent(mistake.probability)
-        room = tile - _width(f"\u2192  {percent}", 8.5)
-        lines = (
-            (_shorten(mistake.label, 8.5, tile), _style(8.5)),
-            (f"\u2192 {_shorten(mistake.prediction, 8.5, room)} {percent}", _style(8.5, _WRONG)),
-            (_shorten(mistake.file, 6.5, tile), _style(6.5, _GREY)),
+    squares = [
+        dataclasses.replace(mistake, image=_thumbnail(mistake.image, TILE)) for mistake in mistakes
+    ]
+    examples_png(path, squares, titles=[title], columns=6)
+
+
+def examples_png(
+    path: pathlib.Path, examples: Sequence[Example], *, titles: Sequence[str], columns: int
+) -> None:
+    """Draws examples in rows, each above its true class, its predicted class and its name.
+
+    Args:
+        path: of the PNG.
+        examples: their images are `TILE` pixels high and equally wide.
+        titles: the lines above all.
+        columns: in a full row.
+    """
+    height, width = (side / _DPI for side in examples[0].image.shape[:2])  # below, inches
+    gap, caption, head = 0.22, 0.68, 0.2 + 0.22 * len(titles)
+    columns = min(len(examples), columns)
+    rows = -(-len(examples) // columns)
+    whole_width = columns * (width + gap) - gap
+    whole_height = head + rows * (height + caption + gap) - gap
+    figure = Figure(figsize=(whole_width, whole_height), dpi=_DPI, facecolor="white")
+    for row, title in enumerate(titles):
+        style = _style(9, _GREY) if row else _style(11)
+        title = _shorten(title, style["size"], max(whole_width, 6))
+        figure.text(0, 1 - 0.22 * row / whole_height, title, va="top", **style)
+    for i, example in enumerate(examples):
+        left = (i % columns) * (width + gap)
+        bottom = whole_height - head - height - (i // columns) * (height + caption + gap)
+        box = (
+            left / whole_width,
+            bottom / whole_height,
+            width / whole_width,
+            height / whole_height,
         )
-        for row, (line, style) in enumerate(lines):
+        axes = figure.add_axes(box)
+        axes.imshow(example.image, origin="upper")
+        axes.set_axis_off()
+        for row, (line, style) in enumerate(_caption(example, width)):
             y = bottom - 0.18 - 0.19 * row
-            figure.text(left / width, y / height, line, va="baseline", **style)
+            figure.text(left / whole_width, y / whole_height, line, va="baseline", **style)
     _save(figure, path)
+
+
+def _caption(example: Example, width: float) -> list[tuple[str, dict[str, Any]]]:
+    """The lines below an example, each with its style, for a width in inches."""
+    end = f"{_percent(example.probability)}{example.note}"
+    room = width - _width(f"\u2192  {end}", 8.5)
+    colour = _RIGHT if example.prediction == example.label else _WRONG
+    prediction = f"\u2192 {_shorten(example.prediction, 8.5, room)} {end}"
+    return [
+        (_shorten(example.label, 8.5, width), _style(8.5)),
+        (prediction, _style(8.5, colour)),
+        (_shorten(example.file, 6.5, width), _style(6.5, _GREY)),
+    ]
 
 
 def _save(figure: Figure, path: pathlib.Path) -> None:

@@ -132,12 +132,12 @@ def _mistakes(
     probabilities: np.ndarray,
     class_names: Sequence[str],
     read_image: Callable[[int], np.ndarray],
-) -> tuple[list[pictures.Mistake], int]:
+) -> tuple[list[pictures.Example], int]:
     """The most confident mistakes to show, the earlier example first among equals; and how many."""
     wrong = np.flatnonzero(predictions != labels)
     order = np.argsort(-probabilities[wrong, predictions[wrong]], kind="stable")
     shown = [
-        pictures.Mistake(
+        pictures.Example(
             image=read_image(i),
             label=class_names[labels[i]],
             prediction=class_names[predictions[i]],

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
@@ -14,21 +15,40 @@ from dkse_jax.data.splits import SPLITS
 from dkse_jax.data.transform import Transform
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.evaluation.evaluate import make_forward, predict
+from dkse_jax.evaluation.gradcam import choose_stage
+from dkse_jax.evaluation.overlays import MAX_EXAMPLES, make_explain, write_overlays
 from dkse_jax.evaluation.report import summary, write_report
 from dkse_jax.models import create_model
 from dkse_jax.workdir import checkpoint, description
 
 
-def evaluate_run(workdir: Path, split: str, root: Path | None) -> None:
+def evaluate_run(
+    workdir: Path,
+    split: str,
+    root: Path | None,
+    *,
+    gradcam: int | None = None,
+    stage: str | None = None,
+) -> None:
     """Judges a run's best checkpoint on a split of its data, or on all images under root.
 
     Writes workdir/eval/<split> and prints a summary.
 
+    Args:
+        workdir: of the run.
+        split: train, val or test; all, with a root.
+        root: of other images than the run's.
+        gradcam: examples of each class to explain (see `overlays.write_overlays`), if any.
+        stage: what Grad-CAM looks at; by default the last stage that is a map.
+
     Raises:
-        UserError: there is no such run, checkpoint, split or folder, or the data changed.
+        UserError: there is no such run, checkpoint, split, folder or stage, or the data changed.
     """
     devices.reuse_memory()
     config, inputs = description.load_config(workdir), description.load_inputs(workdir)
+    transform = Transform.from_json(inputs["transform"])
+    model = create_model(config.model, len(inputs["class_names"]))
+    stage = _stage_to_explain(model, transform.size, gradcam, stage)
     source = choose_source(config, inputs, split, root)
     step = checkpoint.best_step(workdir)
     if step is None:
@@ -36,8 +56,6 @@ def evaluate_run(workdir: Path, split: str, root: Path | None) -> None:
 
     devices.use_compilation_cache()
     mesh = devices.make_mesh()
-    transform = Transform.from_json(inputs["transform"])
-    model = create_model(config.model, len(source.class_names))
     images = jnp.zeros((1, transform.size, transform.size, 3))
     target = devices.abstract(jax.eval_shape(model.init, jax.random.key(0), images), mesh)
     variables = checkpoint.restore_variables(workdir, step, target)
@@ -65,8 +83,33 @@ def evaluate_run(workdir: Path, split: str, root: Path | None) -> None:
         seed=config.seed,
     )
     print(summary(metrics))
-    print(f"report: {folder}")
+    print(f"report: {folder}", flush=True)
+    if gradcam is not None and stage is not None:
+        paths = write_overlays(
+            folder / "gradcam",
+            explain=make_explain(model, variables, transform, stage, mesh),
+            stage=stage,
+            source=source,
+            log_probabilities=log_probabilities,
+            transform=transform,
+            count=gradcam,
+            threads=config.data.threads,
+        )
+        print(f"Grad-CAM at {stage}: {len(paths)} pictures in {folder / 'gradcam'}")
     print(f"{split} accuracy {metrics['accuracy']:.4f}; look at {folder / 'confusion.png'}")
+
+
+def _stage_to_explain(
+    model: nn.Module, image_size: int, count: int | None, stage: str | None
+) -> str | None:
+    """The stage that Grad-CAM is to look at; None where no examples are to be explained."""
+    if count is None:
+        if stage is not None:
+            raise UserError(f"--stage={stage} needs --gradcam=N, the examples of each class")
+        return None
+    if not 1 <= count <= MAX_EXAMPLES:
+        raise UserError(f"--gradcam is {count}, but must be from 1 to {MAX_EXAMPLES}")
+    return choose_stage(model, image_size, stage)
 
 
 def choose_source(

@@ -1,7 +1,7 @@
-"""Channel attention: squeeze-and-excitation (SE) and the paper's DKSE block (section 4.1).
+"""Channel attention: squeeze-and-excitation (SE), selective kernels (SK), and DKSE (section 4.1).
 
-SE: Hu et al. 2018, "Squeeze-and-Excitation Networks". The softmax gate: Li et al. 2019, "Selective
-Kernel Networks".
+SE: Hu et al. 2018, "Squeeze-and-Excitation Networks". SK: Li et al. 2019, "Selective Kernel
+Networks". DKSE is the paper's block.
 """
 
 from functools import partial
@@ -14,19 +14,21 @@ from jax.typing import DTypeLike
 
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.models.layers import (
-    BatchNormReLU,
+    BatchNorm,
     Conv,
-    conv_norm_relu,
-    global_average_pool,
+    ConvNorm,
+    conv_norm,
     he_normal,
     lecun_normal,
     prepared,
     wide_dtype,
 )
+from dkse_jax.models.pooling import global_average_pool
 from dkse_jax.ops.conv import add_kernels, conv, transform
 
 GATES = ("shared_sigmoid", "branch_sigmoid", "selective_softmax")
 BRANCH_NORMS = ("bn_relu", "none")
+SK_LEAST_HIDDEN = 32  # L of Eq. 4 of Li et al. 2019
 
 
 class Gate(nn.Module):
@@ -39,6 +41,7 @@ class Gate(nn.Module):
     kind: str = "shared_sigmoid"
     branches: int = 1
     reduction: int = 4
+    use_bias: bool = False
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -46,34 +49,36 @@ class Gate(nn.Module):
         """(B, H, W, C) -> (B, n, 1, 1, C): n is 1 for the shared gate, else `branches`."""
         batch, channels = u.shape[0], u.shape[-1]
         gates = 1 if self.kind == "shared_sigmoid" else self.branches
+        dense = partial(
+            nn.Dense,
+            use_bias=self.use_bias,
+            dtype=self.dtype,
+            param_dtype=wide_dtype(self.dtype),
+        )
         z = global_average_pool(u)
-        z = self._dense(max(1, channels // self.reduction), he_normal, "reduce")(z)
-        z = self._dense(gates * channels, lecun_normal, "expand")(nn.relu(z))
+        hidden = max(1, channels // self.reduction)
+        z = nn.relu(dense(hidden, kernel_init=he_normal, name="reduce")(z))
+        z = dense(gates * channels, kernel_init=lecun_normal, name="expand")(z)
         z = z.reshape(batch, gates, 1, 1, channels)
         return nn.softmax(z, axis=1) if self.kind == "selective_softmax" else nn.sigmoid(z)
 
-    def _dense(self, features: int, init: nn.initializers.Initializer, name: str) -> nn.Dense:
-        return nn.Dense(
-            features,
-            use_bias=False,
-            kernel_init=init,
-            dtype=self.dtype,
-            param_dtype=wide_dtype(self.dtype),
-            name=name,
-        )
-
 
 class SE(nn.Module):
-    """Squeeze-and-excitation: weighs each channel of x by a sigmoid gate computed from x."""
+    """Squeeze-and-excitation: weighs each channel of x by a sigmoid gate computed from x.
+
+    The paper's fully connected layers have biases (use_bias); at a DKSE block's position they have
+    none, as that block's gate has none.
+    """
 
     reduction: int = 4
+    use_bias: bool = False
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """(B, H, W, C) -> (B, H, W, C)."""
-        gate = Gate(reduction=self.reduction, dtype=self.dtype, name="gate")(x)
-        return x * gate[:, 0]
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """(B, H, W, C) -> (B, H, W, C), in training as in evaluation."""
+        gate = Gate(reduction=self.reduction, use_bias=self.use_bias, dtype=self.dtype, name="gate")
+        return x * gate(x)[:, 0]
 
 
 class Branch(nn.Module):
@@ -91,16 +96,16 @@ class Branch(nn.Module):
 
     def setup(self) -> None:
         """Declares the convolution and the norm."""
-        shared = (self.ops, self.dtype)
-        self.conv = Conv(self.features, self.features, self.kernel_size, self.dilation, *shared)
+        shared: dict[str, Any] = {"ops": self.ops, "dtype": self.dtype}
+        self.conv = Conv(self.features, self.features, self.kernel_size, self.dilation, **shared)
         if self.branch_norm == "bn_relu":
-            self.norm = BatchNormReLU(self.features, *shared)
+            self.norm = BatchNorm(self.features, **shared)
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """(B, H, W, features) -> the same shape."""
         if self.branch_norm == "none":
             return self.conv(x, train=train)
-        return conv_norm_relu(self.conv, self.norm, x, train=train)
+        return conv_norm(self.conv, self.norm, x, train=train)
 
 
 class DKSE(nn.Module):
@@ -143,17 +148,16 @@ class DKSE(nn.Module):
             Branch(x.shape[-1], k, d, name=f"branch_{i}", **shared)
             for i, (k, d) in enumerate(zip(self.kernel_sizes, dilations, strict=True), start=1)
         ]
-        gate = Gate(self.gate, len(branches), self.reduction, self.dtype, name="gate")
+        gate = Gate(self.gate, len(branches), self.reduction, dtype=self.dtype, name="gate")
         if not train and self._is_one_convolution(dilations):
             fused = self._merged(branches, x)
             return fused * gate(fused)[:, 0]
         maps = [branch(x, train=train) for branch in branches]
-        fused = sum(maps[1:], start=maps[0])
+        fused = _sum(maps)
         gates = gate(fused)
         if self.gate == "shared_sigmoid":
             return fused * gates[:, 0]
-        weighted = [u * gates[:, i] for i, u in enumerate(maps)]
-        return sum(weighted[1:], start=weighted[0])
+        return _sum([u * gates[:, i] for i, u in enumerate(maps)])
 
     def _is_one_convolution(self, dilations: tuple[int, ...]) -> bool:
         """Whether the sum of the branches is one convolution of a size that costs no more."""
@@ -174,14 +178,57 @@ class DKSE(nn.Module):
         return conv(x.astype(self.dtype), weights, form=self.ops)
 
 
-def check_block(
-    kernel_sizes: tuple[int, ...],
-    dilations: tuple[int, ...],
-    reduction: int,
-    gate: str,
-    branch_norm: str,
+class SK(nn.Module):
+    """The selective kernel block: V = Σ_i U_i · a_i, where Σ_i a_i = 1 in every channel.
+
+    U_i is branch i's map, convolution -> norm -> ReLU; a is the softmax over the branches of
+    FC(ReLU(norm(FC(pool(Σ_j U_j))))), without biases and with max(C / reduction, 32) hidden units:
+    Eqs. 1-6 of Li et al. 2019. The branches are dense (one group), as DKSE's are, where SKNet-50
+    takes 32 groups. As many branches as kernel_sizes. Raises UserError for fields that do not fit.
+    """
+
+    kernel_sizes: tuple[int, ...] = (3, 3)
+    dilations: tuple[int, ...] = (1, 2)
+    reduction: int = 16
+    ops: str = "auto"
+    dtype: DTypeLike = jnp.float32
+
+    def __post_init__(self) -> None:
+        check_branches(self.kernel_sizes, self.dilations, self.reduction)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        shared: dict[str, Any] = {"ops": self.ops, "dtype": self.dtype}
+        batch, channels = x.shape[0], x.shape[-1]
+        maps = [
+            Branch(channels, k, d, name=f"branch_{i}", **shared)(x, train=train)
+            for i, (k, d) in enumerate(zip(self.kernel_sizes, self.dilations, strict=True), start=1)
+        ]
+        z = global_average_pool(_sum(maps))[:, None, None, :]
+        hidden = max(channels // self.reduction, SK_LEAST_HIDDEN)
+        z = ConvNorm(hidden, 1, name="reduce", **shared)(z, train=train)  # (B, 1, 1, hidden)
+        expand = nn.Dense(
+            len(maps) * channels,
+            use_bias=False,
+            kernel_init=lecun_normal,
+            dtype=self.dtype,
+            param_dtype=wide_dtype(self.dtype),
+            name="expand",
+        )
+        weights = nn.softmax(expand(z).reshape(batch, len(maps), 1, 1, channels), axis=1)
+        return _sum([u * weights[:, i] for i, u in enumerate(maps)])
+
+
+def _sum(maps: list[jax.Array]) -> jax.Array:
+    return sum(maps[1:], start=maps[0])
+
+
+def check_branches(
+    kernel_sizes: tuple[int, ...], dilations: tuple[int, ...], reduction: int
 ) -> None:
-    """Raises UserError where the fields of a DKSE block are wrong or do not fit each other."""
+    """Raises UserError where the branches of a block are wrong or do not fit each other."""
     if not kernel_sizes or min(kernel_sizes) < 1:
         raise UserError(f"kernel_sizes is {kernel_sizes}: give one positive size for each branch")
     if len(dilations) != len(kernel_sizes) or min(dilations) < 1:
@@ -191,6 +238,17 @@ def check_block(
         )
     if reduction < 1:
         raise UserError(f"reduction is {reduction}: give 1 or more")
+
+
+def check_block(
+    kernel_sizes: tuple[int, ...],
+    dilations: tuple[int, ...],
+    reduction: int,
+    gate: str,
+    branch_norm: str,
+) -> None:
+    """Raises UserError where the fields of a DKSE block are wrong or do not fit each other."""
+    check_branches(kernel_sizes, dilations, reduction)
     if gate not in GATES:
         raise UserError(f'no gate "{gate}"{nearest(gate, GATES)}')
     if branch_norm not in BRANCH_NORMS:

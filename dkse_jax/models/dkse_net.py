@@ -1,6 +1,8 @@
 """The paper's network (Fig. 10): a stem, nine separable convolutions, DKSE blocks, a classifier."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,18 +10,14 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from dkse_jax.errors import UserError, nearest
-from dkse_jax.models.attention import DKSE, check_block
-from dkse_jax.models.layers import (
-    Conv,
-    DepthwiseNormReLU,
-    SeparableConv,
-    global_average_pool,
-    lecun_normal,
-    wide_dtype,
-)
+from dkse_jax.models.attention import DKSE, SE, SK, check_block
+from dkse_jax.models.layers import Conv, check_image_size, classifier
+from dkse_jax.models.pooling import global_average_pool
+from dkse_jax.models.separable import DepthwiseNormReLU, SeparableConv
 from dkse_jax.ops.forms import FORMS
 
 POSITIONS = (6, 9, 12)
+ATTENTIONS = ("dkse", "se", "sk", "none")
 NORM_PLACEMENTS = ("all", "second_layer_only")
 MIN_IMAGE_SIZE = 32
 
@@ -40,8 +38,9 @@ SEPARABLE = (
 class DKSENet(nn.Module):
     """The DKSE classifier; layers, stages and parameters are numbered by the paper's layer IDs.
 
-    width: channels of the stem. positions: which of IDs 6, 9, 12 hold a DKSE block, whose fields
-    are kernel_sizes, dilations, reduction, gate and branch_norm (see `DKSE`). norm_placement "all"
+    width: channels of the stem. positions: which of IDs 6, 9, 12 hold a block of the kind that
+    attention names: `DKSE` with the fields kernel_sizes, dilations, reduction, gate and
+    branch_norm; `SK` with the first three; `SE` with the reduction; or none. norm_placement "all"
     normalises after the second layer and every pointwise convolution, "second_layer_only" (the
     paper's literal words) after the second layer; the blocks' own norms follow branch_norm.
     dropout_*: rates, before and after the global average pool. ops: the form of the arithmetic
@@ -52,6 +51,7 @@ class DKSENet(nn.Module):
     num_classes: int
     width: int = 32
     positions: tuple[int, ...] = (6,)
+    attention: str = "dkse"
     kernel_sizes: tuple[int, ...] = (1, 5)
     dilations: tuple[int, ...] = (1, 1)
     reduction: int = 4
@@ -67,6 +67,8 @@ class DKSENet(nn.Module):
         unknown = [position for position in self.positions if position not in POSITIONS]
         if unknown:
             raise UserError(f"no DKSE block can stand at layer {unknown[0]}; choose of {POSITIONS}")
+        if self.attention not in ATTENTIONS:
+            raise UserError(f'no attention "{self.attention}"{nearest(self.attention, ATTENTIONS)}')
         if self.norm_placement not in NORM_PLACEMENTS:
             hint = nearest(self.norm_placement, NORM_PLACEMENTS)
             raise UserError(f'no norm_placement "{self.norm_placement}"{hint}')
@@ -85,40 +87,37 @@ class DKSENet(nn.Module):
         train: normalise by the batch (apply with mutable=["batch_stats"]) and drop out (with an rng
         "dropout"). Raises UserError for images below 32 pixels.
         """
-        if min(images.shape[1:3]) < MIN_IMAGE_SIZE:
-            height, width = images.shape[1:3]
-            raise UserError(
-                f"images of {height}×{width} pixels are too small for DKSENet; the least is "
-                f"{MIN_IMAGE_SIZE}×{MIN_IMAGE_SIZE}"
-            )
+        check_image_size(images, MIN_IMAGE_SIZE, "DKSENet")
+        shared: dict[str, Any] = {"ops": self.ops, "dtype": self.dtype}
         separable = partial(
             SeparableConv, norm=self.norm_placement == "all", ops=self.ops, dtype=self.dtype
         )
-        block = partial(
-            DKSE,
-            kernel_sizes=self.kernel_sizes,
-            dilations=self.dilations,
-            reduction=self.reduction,
-            gate=self.gate,
-            branch_norm=self.branch_norm,
-            ops=self.ops,
-            dtype=self.dtype,
-        )
+        branches: dict[str, Any] = {
+            "kernel_sizes": self.kernel_sizes,
+            "dilations": self.dilations,
+            "reduction": self.reduction,
+            **shared,
+        }
+        blocks: dict[str, Callable[..., nn.Module]] = {
+            "dkse": partial(DKSE, gate=self.gate, branch_norm=self.branch_norm, **branches),
+            "se": partial(SE, self.reduction, dtype=self.dtype),
+            "sk": partial(SK, **branches),
+        }
         stages: dict[str, jax.Array] = {}
 
-        first = Conv(3, self.width, 3, 2, self.ops, self.dtype, name="dilated_1")
-        second = DepthwiseNormReLU(self.width, 3, self.ops, self.dtype, name="depthwise_2")
+        first = Conv(3, self.width, dilation=2, name="dilated_1", **shared)
+        second = DepthwiseNormReLU(self.width, stride=3, name="depthwise_2", **shared)
         x = first(images, train=train)
         stages["dilated_1"] = x
         x = second(x, images, first, train=train)
         stages["depthwise_2"] = x
         for layer, multiple, stride in SEPARABLE:
             name = f"separable_{layer}"
-            x = separable(self.width * multiple, stride, name=name)(x, train=train)
+            x = separable(self.width * multiple, stride=stride, name=name)(x, train=train)
             stages[name] = x
-            if layer + 1 in self.positions:
-                name = f"dkse_{layer + 1}"
-                x = block(name=name)(x, train=train)
+            if layer + 1 in self.positions and self.attention != "none":
+                name = f"{self.attention}_{layer + 1}"
+                x = blocks[self.attention](name=name)(x, train=train)
                 stages[name] = x
 
         x = nn.Dropout(self.dropout_before_pool, deterministic=not train)(x)
@@ -126,9 +125,6 @@ class DKSENet(nn.Module):
             x = global_average_pool(x, self.ops)  # (B, C)
         stages["pool_15"] = x
         x = nn.Dropout(self.dropout_after_pool, deterministic=not train)(x)
-        wide = wide_dtype(self.dtype)
-        logits = nn.Dense(
-            self.num_classes, kernel_init=lecun_normal, dtype=wide, param_dtype=wide, name="logits"
-        )(x)
+        logits = classifier(self.num_classes, self.dtype)(x)
         stages["logits"] = logits
         return logits, stages

@@ -1,11 +1,8 @@
-"""The layers of the paper's network: dilated, depthwise and separable convolutions (section 4.2).
-
-No convolution has a bias: a norm, or the next layer, follows each of them.
-"""
+"""What the networks are made of: dense convolutions, norms, fully connected layers."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,14 +10,13 @@ from flax import linen as nn
 from jax import lax
 from jax.typing import DTypeLike
 
-from dkse_jax.ops.conv import conv, transform
-from dkse_jax.ops.depthwise import depthwise_conv
-from dkse_jax.ops.forms import in_form
-from dkse_jax.ops.norm import batch_norm_relu
-from dkse_jax.ops.stem import conv_then_depthwise, merge_depthwise, merged_conv
+from dkse_jax.errors import UserError
+from dkse_jax.ops.conv import Padding, conv, transform
+from dkse_jax.ops.norm import batch_norm
 
-# The paper gives neither the initialisation nor the norm's constants: these are ours. Kernels that
-# feed a ReLU get twice the variance. A depthwise kernel (k, k, 1, C) has a fan-in of k·k.
+# The papers' initialisations differ, and the paper of DKSE gives neither its own nor the norm's
+# constants: these are ours. Kernels that feed a ReLU get twice the variance. A depthwise kernel
+# (k, k, 1, C) has a fan-in of k·k.
 he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
 lecun_normal = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
 NORM_MOMENTUM = 0.9
@@ -30,6 +26,16 @@ NORM_EPSILON = 1e-5
 def wide_dtype(dtype: DTypeLike) -> jnp.dtype:
     """The dtype of parameters and of sums where activations are of `dtype`: at least float32."""
     return jnp.promote_types(dtype, jnp.float32)
+
+
+def check_image_size(images: jax.Array, least: int, network: str) -> None:
+    """Raises UserError where images (B, H, W, 3) have fewer than `least` pixels a side."""
+    height, width = images.shape[1:3]
+    if min(height, width) < least:
+        raise UserError(
+            f"images of {height}×{width} pixels are too small for {network}; the least is "
+            f"{least}×{least}"
+        )
 
 
 def prepared(
@@ -52,114 +58,63 @@ def prepared(
     return value
 
 
-def global_average_pool(x: jax.Array, form: str = "plain") -> jax.Array:
-    """(B, H, W, C) -> (B, C), the mean over the pixels, in at least float32 (Eq. 8).
-
-    form: fast, which is auto on CPU, keeps the mean apart from what came before. XLA:CPU would make
-    one operation of it and a matrix product, which leaves cores idle where there are few images.
-    """
-
-    def mean(x: jax.Array) -> jax.Array:
-        return jnp.mean(x, axis=(1, 2), dtype=wide_dtype(x.dtype))
-
-    return in_form(form, mean, lambda x: mean(lax.optimization_barrier(x)), x)
+def weighed(kernel: jax.Array, slope: jax.Array | None) -> jax.Array:
+    """A kernel (h, w, C, C') that weighs each channel of its result by slope (C',), if given."""
+    return kernel if slope is None else kernel * slope[None, None, None, :]
 
 
 class Conv(nn.Module):
-    """Dense k×k convolution, stride 1, SAME: (B, H, W, in_features) -> (B, H, W, features).
+    """Dense convolution: (B, H, W, in_features) -> (B, H', W', features).
 
-    A dilation d spreads the k taps of a side over (k - 1)·d + 1 pixels.
+    kernel_size: k for k×k taps, or (rows, columns). A dilation d spreads the k taps of a side over
+    (k - 1)·d + 1 pixels. padding: as of `ops.conv`, or the number of pixels on every side.
     """
 
     in_features: int
     features: int
-    kernel_size: int = 3
+    kernel_size: int | tuple[int, int] = 3
     dilation: int = 1
+    stride: int = 1
+    padding: Padding | int = "SAME"
+    use_bias: bool = False
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
-        """Declares the kernel (k, k, in_features, features)."""
-        k = self.kernel_size
-        shape = (k, k, self.in_features, self.features)
-        self.kernel = self.param("kernel", he_normal, shape, wide_dtype(self.dtype))
+        """Declares the kernel (rows, columns, in_features, features) and the bias (features,)."""
+        k, wide = self.kernel_size, wide_dtype(self.dtype)
+        shape = (*((k, k) if isinstance(k, int) else k), self.in_features, self.features)
+        self.kernel = self.param("kernel", he_normal, shape, wide)
+        if self.use_bias:
+            self.bias = self.param("bias", nn.initializers.zeros, (self.features,), wide)
 
     def __call__(
         self, x: jax.Array, *, train: bool = False, slope: jax.Array | None = None
     ) -> jax.Array:
-        """Convolves x and weighs each channel of the result by slope (features,)."""
-        options: dict[str, Any] = {"dilation": self.dilation, "form": self.ops}
+        """Convolves x, weighs each channel of the result by slope (features,), adds the bias."""
+        pad = self.padding
+        options: dict[str, Any] = {
+            "stride": self.stride,
+            "dilation": self.dilation,
+            "padding": ((pad, pad), (pad, pad)) if isinstance(pad, int) else pad,
+            "form": self.ops,
+        }
 
         def kernel() -> jax.Array:
-            return _weighed(self.kernel, slope).astype(self.dtype)
+            return weighed(self.kernel, slope).astype(self.dtype)
 
         ready = partial(transform, **options)
         weights = kernel() if train else prepared(self, "kernel", kernel, ready)
-        return conv(x.astype(self.dtype), weights, **options)
+        y = conv(x.astype(self.dtype), weights, **options)
+        return y + self.bias.astype(y.dtype)[None, None, None, :] if self.use_bias else y
 
 
-class DepthwiseConv(nn.Module):
-    """One k×k filter for every channel: (B, H, W, features) -> (B, H', W', features)."""
-
-    features: int
-    kernel_size: int = 3
-    stride: int = 1
-    padding: Literal["SAME", "VALID"] = "SAME"
-    ops: str = "auto"
-    dtype: DTypeLike = jnp.float32
-
-    def setup(self) -> None:
-        """Declares the kernel (k, k, 1, features)."""
-        shape = (self.kernel_size, self.kernel_size, 1, self.features)
-        self.kernel = self.param("kernel", lecun_normal, shape, wide_dtype(self.dtype))
-
-    def __call__(
-        self, x: jax.Array, *, train: bool = False, slope: jax.Array | None = None
-    ) -> jax.Array:
-        """Convolves every channel of x and weighs the result by slope (features,)."""
-
-        def kernel() -> jax.Array:
-            return _weighed(self.kernel, slope).astype(self.dtype)
-
-        return depthwise_conv(
-            x.astype(self.dtype),
-            kernel() if train else prepared(self, "kernel", kernel),
-            stride=self.stride,
-            padding=self.padding,
-            form=self.ops,
-        )
-
-    def after(
-        self,
-        first: Conv,
-        images: jax.Array,
-        *,
-        train: bool = False,
-        slope: jax.Array | None = None,
-    ) -> jax.Array:
-        """What this layer makes of first(images), in one convolution of the images: VALID ones."""
-        images, depthwise = images.astype(self.dtype), _weighed(self.kernel, slope)
-        if train:
-            kernels = first.kernel.astype(self.dtype), depthwise.astype(self.dtype)
-            options: dict[str, Any] = {"dilation": first.dilation, "stride": self.stride}
-            return conv_then_depthwise(images, *kernels, form=self.ops, **options)
-
-        def kernel() -> jax.Array:
-            return merge_depthwise(first.kernel, depthwise, first.dilation).astype(self.dtype)
-
-        reach = (first.kernel_size - 1) * first.dilation // 2
-        both = prepared(self, "kernel", kernel)
-        return merged_conv(images, both, reach=reach, stride=self.stride)
-
-
-def _weighed(kernel: jax.Array, slope: jax.Array | None) -> jax.Array:
-    return kernel if slope is None else kernel * slope[None, None, None, :]
-
-
-class BatchNormReLU(nn.Module):
-    """Batch normalisation -> ReLU; statistics are kept in at least float32."""
+class BatchNorm(nn.Module):
+    """Batch normalisation -> ReLU, if relu; statistics are kept in at least float32."""
 
     features: int
+    relu: bool = True
+    epsilon: float = NORM_EPSILON
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
 
@@ -173,7 +128,9 @@ class BatchNormReLU(nn.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Normalises x (B, H, W, features) by its own statistics and moves the running ones."""
-        y, *batch = batch_norm_relu(x, self.scale, self.bias, epsilon=NORM_EPSILON, form=self.ops)
+        y, *batch = batch_norm(
+            x, self.scale, self.bias, epsilon=self.epsilon, relu=self.relu, form=self.ops
+        )
         if not self.is_initializing():
             for running, value in zip((self.mean, self.var), batch, strict=True):
                 running.value = NORM_MOMENTUM * running.value + (1 - NORM_MOMENTUM) * value
@@ -183,76 +140,99 @@ class BatchNormReLU(nn.Module):
         """What normalising by the running statistics multiplies by, and then adds: (features,)."""
 
         def both() -> tuple[jax.Array, jax.Array]:
-            slope = self.scale * lax.rsqrt(self.var.value + NORM_EPSILON)
+            slope = self.scale * lax.rsqrt(self.var.value + self.epsilon)
             return slope, self.bias - self.mean.value * slope
 
         return prepared(self, "slope_and_shift", both)
 
 
-def conv_norm_relu(
-    layer: Callable[..., jax.Array], norm: BatchNormReLU, x: jax.Array, *, train: bool
+def conv_norm(
+    layer: Callable[..., jax.Array], norm: BatchNorm, x: jax.Array, *, train: bool
 ) -> jax.Array:
-    """layer -> norm -> ReLU; in evaluation the norm is folded into the kernel and a bias."""
+    """layer, which has no bias -> norm; in evaluation the norm is a bias and in the kernel."""
     if train:
         return norm(layer(x, train=True))
     slope, shift = norm.slope_and_shift()
     y = layer(x, slope=slope)
-    return nn.relu(y + shift.astype(y.dtype)[None, None, None, :])
+    y = y + shift.astype(y.dtype)[None, None, None, :]
+    return nn.relu(y) if norm.relu else y
 
 
-class DepthwiseNormReLU(nn.Module):
-    """Depthwise 3×3, VALID -> norm -> ReLU: the network's second layer, on top of its first."""
-
-    features: int
-    stride: int = 1
-    ops: str = "auto"
-    dtype: DTypeLike = jnp.float32
-
-    @nn.compact
-    def __call__(
-        self, x: jax.Array, images: jax.Array, first: Conv, *, train: bool = False
-    ) -> jax.Array:
-        """x (B, H, W, features), which is first(images), -> (B, H', W', features).
-
-        Only the plain form reads x: the others make both layers' result from the images at once.
-        train: normalise by the batch, update the statistics.
-        """
-        shared: dict[str, Any] = {"ops": self.ops, "dtype": self.dtype}
-        depthwise = DepthwiseConv(
-            self.features, stride=self.stride, padding="VALID", name="depthwise", **shared
-        )
-        norm = BatchNormReLU(self.features, name="norm", **shared)
-        if self.ops == "plain":
-            return conv_norm_relu(depthwise, norm, x, train=train)
-        return conv_norm_relu(partial(depthwise.after, first), norm, images, train=train)
-
-
-class SeparableConv(nn.Module):
-    """Depthwise 3×3 (with the stride) -> pointwise 1×1 -> norm -> ReLU (Eqs. 11-12)."""
+class ConvNorm(nn.Module):
+    """Dense convolution without a bias -> norm -> ReLU, if relu."""
 
     features: int
+    kernel_size: int | tuple[int, int] = 3
     stride: int = 1
-    norm: bool = True
+    padding: Padding | int = "SAME"
+    relu: bool = True
+    epsilon: float = NORM_EPSILON
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """(B, H, W, C) -> (B, H', W', features), H' = ceil(H / stride)."""
+        """(B, H, W, C) -> (B, H', W', features)."""
         shared: dict[str, Any] = {"ops": self.ops, "dtype": self.dtype}
-        channels = x.shape[-1]
-        x = DepthwiseConv(channels, stride=self.stride, name="depthwise", **shared)(x, train=train)
-        pointwise = Conv(channels, self.features, 1, name="pointwise", **shared)
-        if not self.norm:
-            return nn.relu(pointwise(x, train=train))
-        norm = BatchNormReLU(self.features, name="norm", **shared)
-        return conv_norm_relu(pointwise, norm, x, train=train)
+        conv = Conv(
+            x.shape[-1],
+            self.features,
+            self.kernel_size,
+            stride=self.stride,
+            padding=self.padding,
+            name="conv",
+            **shared,
+        )
+        norm = BatchNorm(self.features, self.relu, self.epsilon, name="norm", **shared)
+        return conv_norm(conv, norm, x, train=train)
 
 
-def is_pointwise_kernel(path: tuple[Any, ...]) -> bool:
-    """Whether `path` into a network's parameters leads to a separable convolution's 1×1 kernel.
+class ConvReLU(nn.Module):
+    """Dense convolution with a bias -> ReLU."""
 
-    The paper puts its L2 penalty on these alone. path: a key path of `jax.tree_util`, or the names.
-    """
-    names = tuple(getattr(key, "key", key) for key in path)
-    return names[-2:] == ("pointwise", "kernel")
+    features: int
+    kernel_size: int = 3
+    stride: int = 1
+    padding: Padding | int = "SAME"
+    ops: str = "auto"
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """(B, H, W, C) -> (B, H', W', features)."""
+        conv = Conv(
+            x.shape[-1],
+            self.features,
+            self.kernel_size,
+            stride=self.stride,
+            padding=self.padding,
+            use_bias=True,
+            ops=self.ops,
+            dtype=self.dtype,
+            name="conv",
+        )
+        return nn.relu(conv(x, train=train))
+
+
+class DenseReLU(nn.Module):
+    """Fully connected -> ReLU: (B, C) -> (B, features)."""
+
+    features: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(B, C) -> (B, features)."""
+        wide = wide_dtype(self.dtype)
+        dense = nn.Dense(
+            self.features, kernel_init=he_normal, dtype=self.dtype, param_dtype=wide, name="dense"
+        )
+        return nn.relu(dense(x))
+
+
+def classifier(num_classes: int, dtype: DTypeLike) -> nn.Dense:
+    """The last layer of every network, in at least float32: (B, C) -> (B, num_classes)."""
+    wide = wide_dtype(dtype)
+    return nn.Dense(
+        num_classes, kernel_init=lecun_normal, dtype=wide, param_dtype=wide, name="logits"
+    )

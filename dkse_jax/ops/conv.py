@@ -34,16 +34,18 @@ def conv(
 ) -> jax.Array:
     """Convolves x (B, H, W, C) with kernel (kh, kw, C, C') to (B, H', W', C').
 
-    form: plain is `lax.conv_general_dilated`. fast is a matrix product for 1×1 kernels, Winograd's
-    algorithm for 3×3 and 5×5 ones (stride 1, undilated, SAME), and lax for the rest. auto is that
-    on CPU, where it pays: in float32 and with channels enough. Both have a reverse-mode derivative
-    only. A transformed kernel goes Winograd's way at once. Raises UserError for an unknown form.
+    padding: SAME as XLA pads, VALID, or the pixels ((above, below), (left, right)). form: plain is
+    `lax.conv_general_dilated`. fast is a matrix product for 1×1 kernels, Winograd's algorithm for
+    3×3 and 5×5 ones (stride 1, undilated, SAME), and lax for the rest. auto is that on CPU, where
+    it pays: in float32 and with channels enough. Both have a reverse-mode derivative only. A
+    transformed kernel goes Winograd's way at once. Raises UserError for an unknown form.
     """
     check_form(form, "conv")
     if isinstance(kernel, TransformedKernel):
         return winograd_conv(x, kernel.values)
     kh, kw = kernel.shape[:2]
-    if (kh, kw) == (1, 1) and (stride == 1 or form != "plain") and padding in ("SAME", "VALID"):
+    unpadded = padding in ("SAME", "VALID", ((0, 0), (0, 0)))
+    if (kh, kw) == (1, 1) and (stride == 1 or form != "plain") and unpadded:
         return pointwise_conv(x[:, ::stride, ::stride], kernel, form=form)
     plain = partial(_plain, stride=stride, dilation=dilation, padding=padding)
     if not _is_winograd(kernel, stride, dilation, padding, form):
@@ -90,7 +92,9 @@ def add_kernels(kernels: list[tuple[jax.Array, int]]) -> jax.Array:
 def _is_winograd(
     kernel: jax.Array, stride: int, dilation: int, padding: Padding, form: str
 ) -> bool:
-    exists = kernel.shape[:2] in ((3, 3), (5, 5)) and (stride, dilation, padding) == (1, 1, "SAME")
+    side = kernel.shape[0]
+    same = padding in ("SAME", ((side // 2,) * 2,) * 2)
+    exists = kernel.shape[:2] in ((3, 3), (5, 5)) and (stride, dilation) == (1, 1) and same
     pays = kernel.dtype == jnp.float32 and min(kernel.shape[2:]) >= MIN_WINOGRAD_CHANNELS
     return exists and (form == "fast" or (form == "auto" and pays))
 

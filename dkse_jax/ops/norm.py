@@ -1,4 +1,4 @@
-"""Batch normalisation with its ReLU, in training: Ioffe & Szegedy 2015, "Batch Normalization".
+"""Batch normalisation, with or without a ReLU, in training: Ioffe & Szegedy 2015.
 
 What the backward pass keeps is x and a few vectors; the stock composition keeps or recomputes
 several images of x's size and goes over them more often.
@@ -13,34 +13,37 @@ from jax import lax
 from dkse_jax.ops.forms import check_form, in_form
 
 
-def batch_norm_relu(
+def batch_norm(
     x: jax.Array,
     scale: jax.Array,
     bias: jax.Array,
     *,
     epsilon: float,
+    relu: bool = True,
     form: str = "auto",
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Normalises each channel of x (B, H, W, C) by the batch: scale, bias (C,), then ReLU.
+    """Normalises each channel of x (B, H, W, C) by the batch: scale, bias (C,), then ReLU if relu.
 
     Returns (y, mean, variance): y like x, the (biased) statistics (C,) in scale's dtype, in which
     the sums are made, and without a gradient: they are for the running averages. form: plain is
     differentiated by JAX, fast has rules of its own, to reverse-mode only; auto is fast on CPU.
     Raises UserError for an unknown form.
     """
-    check_form(form, "batch_norm_relu")
-    forward, gradients = partial(_forward, epsilon=epsilon), partial(_gradients, epsilon=epsilon)
+    check_form(form, "batch_norm")
+    forward = partial(_forward, epsilon=epsilon, relu=relu)
+    gradients = partial(_gradients, epsilon=epsilon, relu=relu)
     return in_form(form, forward, forward, x, scale, bias, gradients=gradients)
 
 
 def _forward(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, relu: bool
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     wide = x.astype(scale.dtype)
     mean, variance = _statistics(wide)
     slope = lax.rsqrt(variance + epsilon) * scale
     y = wide * _spread(slope) + _spread(bias - mean * slope)
-    return jax.nn.relu(y).astype(x.dtype), lax.stop_gradient(mean), lax.stop_gradient(variance)
+    y = jax.nn.relu(y) if relu else y
+    return y.astype(x.dtype), lax.stop_gradient(mean), lax.stop_gradient(variance)
 
 
 def _gradients(
@@ -49,14 +52,16 @@ def _gradients(
     bias: jax.Array,
     grads: tuple[jax.Array, jax.Array, jax.Array],
     epsilon: float,
+    relu: bool,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """From the gradient to y alone. XLA finds that the statistics are those of the forward pass."""
     wide, grad = x.astype(scale.dtype), grads[0].astype(scale.dtype)
     mean, variance = _statistics(wide)
     deviation = lax.rsqrt(variance + epsilon)
     slope = deviation * scale
-    positive = wide * _spread(slope) + _spread(bias - mean * slope) > 0
-    grad = jnp.where(positive, grad, 0)
+    if relu:
+        positive = wide * _spread(slope) + _spread(bias - mean * slope) > 0
+        grad = jnp.where(positive, grad, 0)
     normalised = (wide - _spread(mean)) * _spread(deviation)
     to_bias, to_scale = _sum(grad), _sum(grad * normalised)
     pixels = x.size // x.shape[-1]

@@ -1,5 +1,6 @@
 """What a run is about to do, and how long that will take here."""
 
+import functools
 import time
 from pathlib import Path
 
@@ -43,8 +44,7 @@ def announce(
     if step == last_step:
         print(f"training is complete at step {step}: python eval.py --workdir={workdir}")
         return
-    images = (last_step - step) * config.train.batch_size
-    seconds = images * training_flops(macs) / (ATTAINED_SHARE * matmul_rate())
+    seconds = guessed_seconds(macs, images=(last_step - step) * config.train.batch_size)
     begun = f"goes on after step {step} of" if step else "takes"
     print(
         f"training {begun} {last_step} steps of {config.train.batch_size} images:"
@@ -53,11 +53,17 @@ def announce(
     )
 
 
+def guessed_seconds(macs: int, images: int) -> float:
+    """The time that training on so many images may take here; macs: of the network, an image."""
+    return images * training_flops(macs) / (ATTAINED_SHARE * matmul_rate())
+
+
 def training_flops(macs: int) -> int:
     """Floating-point operations for one image: forward, and twice that for both gradients."""
     return 2 * 3 * macs
 
 
+@functools.cache
 def matmul_rate() -> float:
     """Floating-point operations a second in a large float32 matrix product, on all devices."""
     n = 1024

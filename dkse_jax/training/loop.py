@@ -22,6 +22,7 @@ from dkse_jax.evaluation.evaluate import make_forward, predict
 from dkse_jax.evaluation.metrics import accuracy_and_loss
 from dkse_jax.models import create_model
 from dkse_jax.training.estimate import announce
+from dkse_jax.training.initial import check_frozen, initial_variables, started_from
 from dkse_jax.training.optimizer import make_optimizer, make_schedule
 from dkse_jax.training.state import TrainState, create_state, initialise
 from dkse_jax.training.steps import Metrics, make_train_step
@@ -47,12 +48,17 @@ def train(config: ConfigDict, workdir: Path) -> None:
     mesh = devices.make_mesh()
     model = create_model(config.model, len(examples.class_names))
     schedule = make_schedule(config.optimizer, last_step)
-    optimizer = make_optimizer(config.optimizer, schedule)
+    frozen = tuple(filter(None, config.frozen.split(",")))
+    optimizer = make_optimizer(config.optimizer, schedule, frozen)
 
     def fresh_state() -> TrainState:
         return create_state(model, optimizer, transform.size, config.seed)
 
     target = devices.abstract(jax.eval_shape(fresh_state), mesh)
+    check_frozen(frozen, target.params)
+    initial = None
+    if config.init_from and checkpoint.latest_step(workdir) is None:
+        initial = initial_variables(config, target.variables(), examples.class_names)
     description.begin(workdir, config, describe_inputs(splits, transform))
     state, step = restored_state(workdir, target)
     announce(config, model, splits, workdir, step=step, last_step=last_step)
@@ -62,6 +68,8 @@ def train(config: ConfigDict, workdir: Path) -> None:
     devices.use_compilation_cache()
     if state is None:
         state = initialise(fresh_state, mesh)
+        if initial:
+            state = dataclasses.replace(state, **started_from(state.variables(), initial))
     train_step = compiled(make_train_step(model, optimizer, config, transform, mesh), state, config)
     forward = make_forward(model, transform, mesh)
     batches = training_batches(examples, config, first_step=step + 1, last_step=last_step)
@@ -129,7 +137,7 @@ def restored_state(workdir: Path, target: TrainState) -> tuple[TrainState | None
     if found is None:
         return None, 0
     step, variables, training = found
-    return TrainState(**variables, **training), step
+    return TrainState(**{"batch_stats": {}} | variables, **training), step
 
 
 def compiled(train_step: Any, state: TrainState, config: ConfigDict) -> Any:

@@ -1,7 +1,10 @@
 """The learning rate and the update rule. The paper gives neither: these are ours."""
 
+from collections.abc import Sequence
+
 import jax
 import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from dkse_jax.errors import UserError, nearest
@@ -18,8 +21,31 @@ def make_schedule(settings: ConfigDict, total_steps: int) -> optax.Schedule:
     )
 
 
-def make_optimizer(settings: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """The update rule that config.optimizer describes."""
+def make_optimizer(
+    settings: ConfigDict, schedule: optax.Schedule, frozen: Sequence[str] = ()
+) -> optax.GradientTransformation:
+    """The update rule that config.optimizer describes.
+
+    Parameters whose names, such as separable_3/pointwise/kernel, begin with one of `frozen` stay
+    as they are and count in no norm.
+    """
+    rule = _rule(settings, schedule)
+    if not frozen:
+        return rule
+
+    def labels(params):
+        paths = flatten_dict(params)
+        return unflatten_dict(
+            {
+                path: "frozen" if "/".join(path).startswith(tuple(frozen)) else "trained"
+                for path in paths
+            }
+        )
+
+    return optax.multi_transform({"trained": rule, "frozen": optax.set_to_zero()}, labels)
+
+
+def _rule(settings: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
     if settings.name == "sgd":
         update = optax.sgd(schedule, momentum=settings.momentum, nesterov=True)
     elif settings.name == "adamw":

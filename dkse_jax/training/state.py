@@ -22,12 +22,13 @@ class TrainState:
 
     step: jax.Array  # () int32
     params: Any
-    batch_stats: Any
+    batch_stats: Any  # {} of a network without norms
     opt_state: Any
 
     def variables(self) -> dict[str, Any]:
-        """What the network needs: weights and BatchNorm statistics."""
-        return {"params": self.params, "batch_stats": self.batch_stats}
+        """What the network needs: weights and, where it has norms, BatchNorm statistics."""
+        statistics = {"batch_stats": self.batch_stats} if self.batch_stats else {}
+        return {"params": self.params, **statistics}
 
 
 def create_state(
@@ -39,7 +40,7 @@ def create_state(
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
-        batch_stats=variables["batch_stats"],
+        batch_stats=variables.get("batch_stats", {}),
         opt_state=optimizer.init(variables["params"]),
     )
 

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.devices import replicated, split_by_example
-from dkse_jax.models.layers import is_pointwise_kernel
+from dkse_jax.models.separable import is_pointwise_kernel
 from dkse_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -43,7 +43,7 @@ def make_train_step(
             )
             loss = cross_entropy(logits, labels, config.train.label_smoothing)
             penalty = config.optimizer.pointwise_l2 * pointwise_l2(params)
-            return loss + penalty, (loss, logits, updated["batch_stats"])
+            return loss + penalty, (loss, logits, updated.get("batch_stats", {}))
 
         grads, (loss, logits, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)

@@ -77,7 +77,7 @@ def _read(workdir: Path, name: str) -> str:
         return (workdir / name).read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(
-            f"--workdir={workdir} is not a run: {name} cannot be read ({error.strerror})"
+            f"{workdir} is not a run: {name} cannot be read ({error.strerror})"
         ) from error
 
 

@@ -3,6 +3,7 @@ import pytest
 
 from configs import base
 from dkse_jax.data.augment import augment, random_box, recolour
+from dkse_jax.data.transform import centre_view
 
 
 @pytest.fixture
@@ -85,3 +86,11 @@ def test_flip_always_and_never(settings):
     )
     settings.flip = 0.0
     np.testing.assert_array_equal(augment(image, 32, settings, np.random.default_rng(0)), image)
+
+
+def test_without_augmentation_a_view_is_the_one_that_is_judged(settings):
+    settings.enabled = False
+    picture = noise(40, 60)
+    for seed in range(3):
+        view = augment(picture, 32, settings, np.random.default_rng(seed))
+        np.testing.assert_array_equal(view, centre_view(picture, 32))

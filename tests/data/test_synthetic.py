@@ -11,6 +11,7 @@ import pytest
 from flax import linen as nn
 from PIL import Image
 
+from dkse_jax import progress
 from dkse_jax.data import synthetic
 from dkse_jax.data.painting import KINDS, paint
 from dkse_jax.data.sources import Source
@@ -147,7 +148,7 @@ def test_what_is_out_of_range_is_named(kinds, count, message):
 
 def test_progress_is_shown_when_painting_is_slow(capsys, monkeypatch):
     clock = iter(range(100))
-    monkeypatch.setattr(synthetic.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     synthetic.load_splits(32, 2, SMALL, seed=0)
     lines = capsys.readouterr().err.split("\r")
     assert lines[1] == "painting pictures: 3 of 12, 9 s left  "

@@ -46,3 +46,13 @@ def test_transform_survives_json():
 def test_crops_need_no_enlarging():
     assert min_side_for_crops(100, 0.25) == 200
     assert min_side_for_crops(100, 1.0) == 100
+
+
+def test_the_normalisation_is_the_configs(config):
+    config.data.normalisation = "imagenet"
+    white = np.full((1, 1, 1, 3), 255, np.uint8)
+    np.testing.assert_allclose(
+        normalise(white, Transform.of(config.data))[0, 0, 0], [2.2489, 2.4286, 2.64], rtol=1e-4
+    )
+    config.data.normalisation = "centred"
+    np.testing.assert_allclose(normalise(white, Transform.of(config.data)), 2.0)

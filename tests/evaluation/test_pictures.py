@@ -6,7 +6,7 @@ from matplotlib.textpath import text_to_path
 from PIL import Image
 
 from dkse_jax.evaluation import pictures
-from dkse_jax.evaluation.pictures import Mistake, confusion_png, mistakes_png, plain_text
+from dkse_jax.evaluation.pictures import Example, confusion_png, mistakes_png, plain_text
 
 HOSTILE = ["=cmd()\n", "<script>", "$x$ \\frac{", "\x1b]0;title\x07", "浮世绘\u202e"]
 
@@ -26,8 +26,8 @@ def matrix(classes: int) -> np.ndarray:
     return 9 * np.eye(classes, dtype=int) + np.roll(np.eye(classes, dtype=int), 1, axis=1)
 
 
-def mistake(image: np.ndarray, i: int = 0, name: str = "Baroque") -> Mistake:
-    return Mistake(image, name, f"{name} {i}", 0.995 - i / 100, f"{name}/{i}.jpg")
+def mistake(image: np.ndarray, i: int = 0, name: str = "Baroque") -> Example:
+    return Example(image, name, f"{name} {i}", 0.995 - i / 100, f"{name}/{i}.jpg")
 
 
 @pytest.mark.parametrize(
@@ -132,6 +132,17 @@ def test_mistakes_are_a_grid(tmp_path, count, columns, rows):
     assert 300 * rows < height < 450 * rows + 150
     drawn = share(picture, (10, 200, 30)) * width * height / (300 * 200)
     assert drawn == pytest.approx(min(count, 24), rel=0.05)
+
+
+def test_a_caption_tells_right_from_wrong_and_ends_with_its_note():
+    image = np.zeros((9, 9, 3), np.uint8)
+    example = Example(image, "Cubism", "Cubism", 0.9, "a.jpg", note=", but")
+    label, (right, style), file = pictures._caption(example, 4.0)
+    assert (label[0], right, file[0]) == ("Cubism", "\u2192 Cubism 90%, but", "a.jpg")
+    assert style["color"] == pictures._RIGHT
+    _, (wrong, style), _ = pictures._caption(mistake(image), 4.0)
+    assert wrong == "\u2192 Baroque 0 >99%"
+    assert style["color"] == pictures._WRONG
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 2000), (3000, 4), (300, 400)])

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from dkse_jax.errors import UserError
+from dkse_jax.evaluation import run as evaluation_run
 from dkse_jax.evaluation.run import evaluate_run
 
 NAMES = ["hatched_landscape", "stippled_landscape", "stippled_rosette"]
@@ -35,6 +36,40 @@ def test_the_test_split_is_judged_without_another_flag(run, capsys):
         rows = list(csv.DictReader(file))
     right = sum(row["label"] == row["prediction"] for row in rows)
     assert right / len(rows) == metrics["accuracy"]
+
+
+def test_gradcam_adds_a_picture_for_each_class(run, capsys):
+    evaluate_run(run, "test", None, gradcam=2, stage="dkse_6")
+    folder = run / "eval/test/gradcam"
+    assert sorted(path.name for path in folder.iterdir()) == [f"{name}.png" for name in NAMES]
+    for path in folder.iterdir():
+        with Image.open(path) as image:
+            assert image.format == "PNG"
+            assert 1200 < image.width < 1500  # two pairs of squares of 300 pixels
+            assert 400 < image.height < 700
+    *_, line, last = capsys.readouterr().out.splitlines()
+    assert line == f"Grad-CAM at dkse_6: 3 pictures in {folder}"
+    assert last.startswith("test accuracy ")
+    evaluate_run(run, "test", None)
+    assert report(run, "test")["n"] == 3 * 7
+    assert not folder.exists()  # it would be that of the report before
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"gradcam": 2, "stage": "dkse6"}, r'no map "dkse6"; did you mean "dkse_6"\?'),
+        ({"gradcam": 2, "stage": "pool_15"}, r'no map "pool_15"; choose one of depthwise_2, '),
+        ({"gradcam": 0}, "--gradcam is 0, but must be from 1 to 100"),
+        ({"gradcam": 101}, "--gradcam is 101, but must be from 1 to 100"),
+        ({"stage": "dkse_6"}, "--stage=dkse_6 needs --gradcam=N"),
+    ],
+)
+def test_wrong_gradcam_flags_are_refused_first(trained, flags, sentence, monkeypatch):
+    monkeypatch.setattr(evaluation_run, "load_splits", None)  # nothing is read yet
+    with pytest.raises(UserError, match=sentence):
+        evaluate_run(trained, "test", None, **flags)
+    assert not (trained / "eval").exists()
 
 
 def test_val_agrees_with_the_journal(run):

@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from dkse_jax.errors import UserError
-from dkse_jax.models.attention import DKSE, GATES, SE, Gate
+from dkse_jax.models.attention import DKSE, GATES, SE, SK, Gate
 
 
 def _x(channels=8):
@@ -121,6 +121,71 @@ def test_every_parameter_of_the_block_gets_a_gradient(gate, variables_of):
         assert jnp.any(gradient != 0), path
 
 
+def _selected(x, variables):
+    """Eqs. 1-6 of Li et al. 2019 for kernels of 3×3 and 3×3 with a dilation of 2."""
+    params, statistics = variables["params"], variables["batch_stats"]
+    maps = [
+        _branch(x, params[name], statistics[name], dilation)
+        for name, dilation in (("branch_1", 1), ("branch_2", 2))
+    ]
+    s = jnp.mean(maps[0] + maps[1], axis=(1, 2))
+    norm, running = params["reduce"]["norm"], statistics["reduce"]["norm"]
+    z = s @ params["reduce"]["conv"]["kernel"][0, 0]
+    z = (z - running["mean"]) / jnp.sqrt(running["var"] + 1e-5) * norm["scale"] + norm["bias"]
+    a, b = jnp.split(jnp.maximum(z, 0) @ params["expand"]["kernel"], 2, axis=1)
+    weight = jnp.exp(a) / (jnp.exp(a) + jnp.exp(b))
+    return maps[0] * weight[:, None, None, :] + maps[1] * (1 - weight)[:, None, None, :]
+
+
+def test_sk_is_its_paper_s_equations(variables_of):
+    with jax.enable_x64(True), jax.numpy_rank_promotion("allow"):
+        x = _x()
+        block = SK(dtype=jnp.float64)
+        variables = variables_of(block, x)
+        y, expected = jax.jit(lambda v: (block.apply(v, x), _selected(x, v)))(variables)
+    assert variables["params"]["expand"]["kernel"].shape == (32, 2 * 8)
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("channels", "hidden"), [(128, 32), (512, 32), (1024, 64)])
+def test_the_hidden_layer_of_sk_is_a_sixteenth_and_at_least_32(channels, hidden):
+    x = jnp.ones((1, 2, 2, channels))
+    params = jax.eval_shape(SK().init, jax.random.key(0), x)["params"]
+    assert params["reduce"]["conv"]["kernel"].shape == (1, 1, channels, hidden)
+    assert params["expand"]["kernel"].shape == (hidden, 2 * channels)
+
+
+def test_every_parameter_of_sk_gets_a_gradient_and_its_statistics_move(variables_of):
+    x = jnp.asarray(_x(), jnp.float32)
+    block = SK()
+    variables = variables_of(block, x)
+
+    def loss(params):
+        y, state = block.apply(
+            {**variables, "params": params}, x, train=True, mutable=["batch_stats"]
+        )
+        return jnp.sum(y**2 * jnp.cos(jnp.arange(y.size)).reshape(y.shape)), state["batch_stats"]
+
+    gradients, statistics = jax.jit(jax.grad(loss, has_aux=True))(variables["params"])
+    for path, gradient in jax.tree.leaves_with_path(gradients):
+        assert jnp.any(gradient != 0), path
+    pairs = jax.tree.map(lambda a, b: bool(np.all(a != b)), variables["batch_stats"], statistics)
+    assert all(jax.tree.leaves(pairs))
+    assert len(jax.tree.leaves(pairs)) == 6
+
+
+def test_se_weighs_each_channel_of_x_with_biases_if_asked(variables_of):
+    x = _x().astype(np.float32)
+    plain, biased = SE(2), SE(2, use_bias=True)
+    assert "bias" not in variables_of(plain, x)["params"]["gate"]["reduce"]
+    variables = variables_of(biased, x)
+    reduce, expand = variables["params"]["gate"]["reduce"], variables["params"]["gate"]["expand"]
+    z = np.maximum(x.mean((1, 2)) @ reduce["kernel"] + reduce["bias"], 0)
+    gate = 1 / (1 + np.exp(-(z @ expand["kernel"] + expand["bias"])))
+    y = jax.jit(biased.apply)(variables, x)
+    np.testing.assert_allclose(y, x * gate[:, None, None, :], rtol=0, atol=1e-5)
+
+
 def test_the_hidden_layer_of_a_narrow_gate_keeps_one_unit(variables_of):
     params = variables_of(Gate(reduction=16), jnp.ones((1, 2, 2, 8)))["params"]
     assert params["reduce"]["kernel"].shape == (8, 1)
@@ -141,3 +206,8 @@ def test_the_hidden_layer_of_a_narrow_gate_keeps_one_unit(variables_of):
 def test_fields_that_do_not_fit_are_user_errors(fields, message):
     with pytest.raises(UserError, match=message):
         DKSE(**fields)
+
+
+def test_branches_of_sk_that_do_not_fit_are_user_errors():
+    with pytest.raises(UserError, match="one positive dilation for each"):
+        SK((3, 3, 3))

@@ -10,13 +10,20 @@ from dkse_jax.errors import UserError
 from dkse_jax.models import create_model
 from dkse_jax.models.counts import Layer, count, table, totals
 from dkse_jax.models.dkse_net import DKSENet
-from dkse_jax.models.layers import Conv, SeparableConv
+from dkse_jax.models.layers import Conv
+from dkse_jax.models.separable import SeparableConv
 
 # variant -> trainable parameters, MACs at 299 pixels; five classes.
 EXPECTED = {
     "best": (2_566_053, 1_442_662_944),
     "figure10": (14_005_157, 4_669_426_208),
     "none": (2_131_365, 377_694_752),
+    "se": (2_131_365 + 8_192, 377_694_752 + 8_192),
+    # Two dense 3×3 branches of 128 channels with norms; FC to 32 with a norm, FC to 2 · 128.
+    "sk": (
+        2_131_365 + 2 * (9 * 128**2 + 256) + 128 * 32 + 64 + 32 * 256,
+        377_694_752 + 2 * 9 * 128**2 * 50**2 + 128 * 32 + 32 * 256,
+    ),
     "table1_id6": (2_697_125, 1_770_342_944),
     "table1_id9": (4_393_381, 1_770_367_520),
     "table1_id12": (11_177_381, 1_884_105_248),

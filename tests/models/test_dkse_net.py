@@ -1,6 +1,5 @@
 """The whole network: shapes at the paper's size by abstract tracing, arithmetic on a thin net."""
 
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +14,7 @@ from dkse_jax.errors import UserError
 from dkse_jax.models import create_model
 from dkse_jax.models.dkse_net import DKSENet
 from dkse_jax.ops.depthwise import depthwise_conv
+from tests.conftest import unoptimised
 
 # Fig. 10, after the correction of its shifted input column.
 FIGURE_10 = {
@@ -69,6 +69,19 @@ def test_stages_of_figure_10(positions):
     assert logits.shape == (2, 5)
 
 
+@pytest.mark.parametrize("attention", ["dkse", "se", "sk", "none"])
+def test_the_block_is_of_the_kind_that_is_asked_for(attention):
+    net = DKSENet(5, positions=(6, 12), attention=attention, kernel_sizes=(3, 3), dilations=(1, 2))
+    variables, _, stages, _ = _trace(net, 64)
+    layers = {"branch_1", "branch_2", "gate"} if attention == "dkse" else {"gate"}
+    layers = {"branch_1", "branch_2", "reduce", "expand"} if attention == "sk" else layers
+    blocks = {name: set(tree) for name, tree in variables["params"].items() if "_" in name}
+    blocks = {name: tree for name, tree in blocks.items() if name.endswith(("_6", "_12"))}
+    expected = {f"{attention}_{position}": layers for position in (6, 12)}
+    assert blocks == ({} if attention == "none" else expected)
+    assert set(blocks) <= set(stages)
+
+
 @pytest.mark.parametrize(
     ("size", "sides"),
     [
@@ -90,10 +103,6 @@ def test_too_small_images_are_a_user_error(shape):
         jax.eval_shape(DKSENet(5).init, jax.random.key(0), jnp.ones(shape))
 
 
-# The tests below run small arrays once: what costs is compiling, and optimised code is not needed.
-_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-
-
 @pytest.fixture(scope="module")
 def thin(variables_of):
     """A thin net with dropout: variables, gradients and outputs in training, outputs after it."""
@@ -113,9 +122,9 @@ def thin(variables_of):
     def evaluate(params):
         return net.apply({**variables, "params": params}, _images(), mutable=["batch_stats"])
 
-    train_step = _jit(jax.value_and_grad(train, has_aux=True))
+    train_step = unoptimised(jax.value_and_grad(train, has_aux=True))
     trained = [train_step(variables["params"], jax.random.key(seed)) for seed in (0, 1)]
-    (_, stages), state = _jit(evaluate)(variables["params"])
+    (_, stages), state = unoptimised(evaluate)(variables["params"])
     return SimpleNamespace(
         variables=variables,
         gradients=trained[0][1],
@@ -167,6 +176,29 @@ def test_both_dropouts_are_active_in_training_only(thin):
     assert np.any(thin.train_stages[0]["pool_15"] != thin.train_stages[1]["pool_15"])
 
 
+def test_dropouts_keep_the_mean(variables_of):
+    """Over many draws the pooled features and the logits have the mean that they have without."""
+    net = DKSENet(5, width=4, dropout_before_pool=0.4, dropout_after_pool=0.4)
+    variables = variables_of(net, _images())
+
+    def outputs(net, key):
+        (logits, stages), _ = net.apply(
+            variables, _images(), train=True, mutable=["batch_stats"], rngs={"dropout": key}
+        )
+        return stages["pool_15"], logits
+
+    def both(keys):
+        without = net.clone(dropout_before_pool=0.0, dropout_after_pool=0.0)
+        return jax.vmap(lambda key: outputs(net, key))(keys), outputs(without, keys[0])
+
+    draws, expected = unoptimised(both)(jax.random.split(jax.random.key(0), 300))
+    for some, mean in zip(draws, expected, strict=True):
+        error = np.std(some, axis=0) / np.sqrt(300)
+        deviations = (np.mean(some, axis=0) - mean)[error > 0] / error[error > 0]
+        assert deviations.size > 30
+        assert np.abs(deviations).max() < 5  # standard errors
+
+
 def test_the_stem_sees_5_by_5_pixels_through_9_taps(variables_of):
     net = DKSENet(2, width=1, positions=())
     variables = variables_of(net, _images())
@@ -175,7 +207,7 @@ def test_the_stem_sees_5_by_5_pixels_through_9_taps(variables_of):
         stem, pull_back = jax.vjp(lambda x: net.apply(variables, x)[1]["dilated_1"], images)
         return pull_back(jnp.zeros(stem.shape).at[0, 9, 9, 0].set(1))[0]
 
-    seen = np.argwhere(np.asarray(_jit(gradient)(_images())).any(axis=(0, 3)))
+    seen = np.argwhere(np.asarray(unoptimised(gradient)(_images())).any(axis=(0, 3)))
     assert seen.tolist() == [[i, j] for i in (7, 9, 11) for j in (7, 9, 11)]
 
 
@@ -199,7 +231,7 @@ def test_fast_net_equals_plain_net_in_float64(variables_of):
 
     with jax.enable_x64(True):
         variables = variables_of(DKSENet(5, **fields), x)
-        both = _jit(lambda v: [gradients(v, "plain"), gradients(v, "fast")])(variables)
+        both = unoptimised(lambda v: [gradients(v, "plain"), gradients(v, "fast")])(variables)
     for path, leaf in jax.tree.leaves_with_path(variables["params"]):
         assert leaf.dtype == np.float64, path
     plain, fast = (jax.tree.leaves_with_path(outputs) for outputs in both)
@@ -228,6 +260,7 @@ def test_second_layer_only_norms_the_second_layer_and_the_branches():
     ("fields", "message"),
     [
         ({"positions": (6, 7)}, r"at layer 7; choose of \(6, 9, 12\)"),
+        ({"attention": "dske"}, 'no attention "dske"; did you mean "dkse"'),
         ({"norm_placement": "second_layer"}, 'did you mean "second_layer_only"'),
         ({"ops": "fasst"}, 'did you mean "fast"'),
         ({"kernel_sizes": (1, 3, 5)}, "dilations is"),
@@ -243,6 +276,7 @@ def test_create_model_reads_every_field():
     fields: dict[str, Any] = {
         "width": 8,
         "positions": (9, 12),
+        "attention": "sk",
         "kernel_sizes": (3, 3, 3),
         "dilations": (1, 2, 3),
         "reduction": 16,

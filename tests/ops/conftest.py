@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-# The arrays are small: what costs is compiling, and optimised code is not needed.
-unoptimised = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+from tests.conftest import unoptimised
 
 
 def _noise(*shape: int, dtype: type = np.float64) -> np.ndarray:

@@ -36,6 +36,8 @@ def test_winograd_in_steps_equals_lax_in_float64(noise, assert_forms_equal):
         (3, {"dilation": 2}),
         (3, {"padding": "VALID"}),
         (5, {"padding": ((2, 2), (1, 0))}),
+        (3, {"padding": ((1, 1), (1, 1)), "stride": 2}),
+        (1, {"padding": ((1, 1), (1, 1))}),
         (7, {}),
     ],
 )
@@ -66,8 +68,12 @@ def test_auto_is_winograd_for_wide_float32_kernels_on_cpu():
     assert used(5, 5, 64, 96) == {"cpu": True, "cuda": False}
     for narrow in (used(3, 3, 63, 64), used(3, 3, 64, 63), used(3, 3, 64, 64, dtype=jnp.bfloat16)):
         assert narrow == {"cpu": False, "cuda": False}
+    for pixels, winograd_too in ((1, True), (2, False)):
+        pads = ((pixels, pixels), (pixels, pixels))
+        assert used(3, 3, 64, 64, padding=pads) == {"cpu": winograd_too, "cuda": False}
     assert used(3, 3, 64, 64, dilation=2) == {"cpu": False, "cuda": False}
-    assert used(1, 1, 3, 2) == {"cpu": True, "cuda": False}  # a matrix product
+    for padding in ("SAME", ((0, 0), (0, 0))):
+        assert used(1, 1, 3, 2, padding=padding) == {"cpu": True, "cuda": False}  # a matrix product
 
 
 def test_a_transformed_kernel_gives_the_same(noise):

@@ -5,9 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from dkse_jax import devices
 from dkse_jax.data.transform import Transform
+from dkse_jax.models import create_model
 from dkse_jax.models.dkse_net import DKSENet
 from dkse_jax.training.state import create_state, initialise
 from dkse_jax.training.steps import cross_entropy, make_train_step, pointwise_l2
@@ -104,3 +106,17 @@ def test_another_seed_gives_other_weights():
     _, first, _ = run(jnp.float32, 8, 5, 64, 7)
     kernels = (tree.params["dilated_1"]["kernel"] for tree in (state, first))
     assert (np.not_equal(*kernels)).all()
+
+
+@pytest.mark.parametrize("name", ["alexnet", "resnet18"])
+def test_networks_with_and_without_norms_train(config, name):
+    """On shapes alone: they are large."""
+    config.model.name = name
+    model, optimizer = create_model(config.model, 3), optax.sgd(0.1)
+    step = make_train_step(model, optimizer, config, Transform(64), devices.make_mesh())
+    state = jax.eval_shape(lambda: create_state(model, optimizer, 64, seed=0))
+    images = jax.ShapeDtypeStruct((8, 64, 64, 3), jnp.uint8)
+    after, metrics = jax.eval_shape(step, state, images, jax.ShapeDtypeStruct((8,), jnp.int32))
+    chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
+    assert metrics["loss"].shape == ()
+    assert set(state.variables()) == {"params"} | ({"batch_stats"} if name == "resnet18" else set())

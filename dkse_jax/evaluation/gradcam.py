@@ -1,0 +1,104 @@
+"""Where in a picture a network finds its class: Grad-CAM.
+
+Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+Localization", Eqs. 1 and 2.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dkse_jax.errors import UserError, nearest
+
+
+def grad_cam(
+    model: nn.Module,
+    variables: dict[str, Any],
+    images: jax.Array,
+    classes: jax.Array,
+    *,
+    stage: str,
+) -> jax.Array:
+    """ReLU(Σ_k α_k A_k), where α_k is the mean over the pixels of the gradient of a logit to A_k.
+
+    A_k is channel k of the stage: what the network's submodule of that name returns. The network
+    is taken in evaluation and, where it has forms, in the plain one: in others a layer may be
+    computed past the stage before it, and then no gradient arrives there.
+
+    Args:
+        model: any network of `dkse_jax.models`.
+        variables: of the model; what `prepare` adds is left out.
+        images: (B, S, S, 3), normalised.
+        classes: (B,) integers in [0, K): the class whose logit each image's map explains.
+        stage: one of `map_stages`.
+
+    Returns:
+        (B, H, W), 0 or more, in at least float32; H and W are those of the stage.
+    """
+    model = _plain(model)
+    weights = {name: tree for name, tree in variables.items() if name != "prepared"}
+
+    def run(change: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        def add(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+            output = call(*args, **kwargs)
+            return output if change is None or _layer(context) != stage else output + change
+
+        with nn.intercept_methods(add):
+            logits, stages = model.apply(weights, images, train=False)
+        return logits, stages[stage]
+
+    def score(change: jax.Array) -> tuple[jax.Array, jax.Array]:
+        logits, maps = run(change)
+        # No example of a batch depends on another in evaluation: the sum has each one's gradient.
+        return jnp.sum(jnp.take_along_axis(logits, classes[:, None], axis=1)), maps
+
+    _, maps = jax.eval_shape(run, None)
+    gradients, maps = jax.grad(score, has_aux=True)(jnp.zeros(maps.shape, maps.dtype))
+    wide = jnp.promote_types(maps.dtype, jnp.float32)
+    alphas = jnp.mean(gradients, axis=(1, 2), keepdims=True, dtype=wide)
+    return nn.relu(jnp.sum(alphas * maps, axis=-1))
+
+
+def map_stages(model: nn.Module, image_size: int) -> dict[str, tuple[int, int, int]]:
+    """The stages that Grad-CAM can look at, in the order of running: name -> (H, W, C).
+
+    Those are the maps that a submodule of the network's own returns and that have its name.
+    """
+    outputs: dict[str | None, Any] = {}
+    found: dict[str, tuple[int, int, int]] = {}
+
+    def keep(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+        outputs[_layer(context)] = output = call(*args, **kwargs)
+        return output
+
+    def trace(key: jax.Array, images: jax.Array) -> None:
+        with nn.intercept_methods(keep):
+            (_, stages), _ = _plain(model).init_with_output(key, images)
+        for name, maps in stages.items():
+            if maps.ndim == 4 and name in outputs and outputs[name] is maps:
+                found[name] = maps.shape[1:]
+
+    jax.eval_shape(trace, jax.random.key(0), jnp.zeros((1, image_size, image_size, 3)))
+    return found
+
+
+def choose_stage(model: nn.Module, image_size: int, stage: str | None) -> str:
+    """The stage of that name, or the last one, if Grad-CAM can look at it; else UserError."""
+    maps = map_stages(model, image_size)
+    if stage is None:
+        return list(maps)[-1]
+    if stage not in maps:
+        raise UserError(f'this network has no map "{stage}"{nearest(stage, maps)}')
+    return stage
+
+
+def _plain(model: nn.Module) -> nn.Module:
+    return model.clone(ops="plain") if hasattr(model, "ops") else model
+
+
+def _layer(context: nn.module.InterceptorContext) -> str | None:
+    """The name of the submodule, if it is one of the network's own that is called."""
+    path = context.module.path
+    return path[0] if len(path) == 1 and context.method_name == "__call__" else None

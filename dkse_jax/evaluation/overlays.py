@@ -1,0 +1,185 @@
+"""Grad-CAM on pictures of a judged split: one PNG for each class."""
+
+import pathlib
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import matplotlib as mpl
+import numpy as np
+from jax.sharding import Mesh
+from PIL import Image
+
+from dkse_jax.data.pipeline import evaluation_batches
+from dkse_jax.data.sources import Source
+from dkse_jax.data.transform import Transform, centre_view, normalise
+from dkse_jax.devices import enough_for_all, replicated, split_by_example
+from dkse_jax.evaluation import pictures
+from dkse_jax.evaluation.gradcam import grad_cam
+
+MAX_EXAMPLES = 100  # of a class; more would make a picture too tall to look at
+
+_BATCH = 8  # Grad-CAM at an early stage needs as much memory for an image as training
+_GAP = 6  # pixels between a picture and its overlay
+
+Explain = Callable[..., jax.Array]
+
+
+def make_explain(
+    model: nn.Module, variables: dict[str, Any], transform: Transform, stage: str, mesh: Mesh
+) -> Explain:
+    """The function of images, uint8 (B, S, S, 3), and classes (B,) that gives maps (B, H, W).
+
+    It is jitted; B is a multiple of the number of devices. See `grad_cam`.
+    """
+    whole, split = replicated(mesh), split_by_example(mesh)
+
+    @partial(jax.jit, in_shardings=(whole, split, split), out_shardings=whole)
+    def explain(variables: dict[str, Any], images: jax.Array, classes: jax.Array) -> jax.Array:
+        return grad_cam(model, variables, normalise(images, transform), classes, stage=stage)
+
+    return partial(explain, variables)
+
+
+def write_overlays(
+    folder: pathlib.Path,
+    *,
+    explain: Explain,
+    stage: str,
+    source: Source,
+    log_probabilities: np.ndarray,
+    transform: Transform,
+    count: int,
+    threads: int,
+) -> list[pathlib.Path]:
+    """Writes folder/<class>.png for every class that has examples, and returns the paths.
+
+    A picture shows each of the `choose_examples`: the square that the network sees, beside it what
+    speaks for the class predicted, and below both classes. Each map is scaled by its own maximum.
+
+    Args:
+        folder: to write; it is made.
+        explain: what `make_explain` gives.
+        stage: its stage.
+        source: the judged split.
+        log_probabilities: (N, K), what the evaluation found for the split.
+        transform: of the network's input.
+        count: examples of each class.
+        threads: that read pictures.
+    """
+    folder.mkdir()
+    predictions = log_probabilities.argmax(axis=1)
+    paths = [folder / name for name in file_names(source.class_names)]
+    written = []
+    for label, path in enumerate(paths):
+        of_class = source.labels == label
+        chosen = choose_examples(log_probabilities[:, label], of_class, count)
+        if not chosen:
+            continue
+        maps = _maps(explain, source, chosen, predictions, transform, threads)
+        examples = [
+            pictures.Example(
+                image=_pair(centre_view(source.read(i, pictures.TILE), pictures.TILE), heat),
+                label=source.class_names[label],
+                prediction=source.class_names[predictions[i]],
+                probability=float(np.exp(log_probabilities[i, predictions[i]])),
+                file=source.ids[i],
+                note="" if heat.any() else ", but nothing here speaks for it",
+            )
+            for i, heat in zip(chosen, maps, strict=True)
+        ]
+        height, width = maps[0].shape
+        titles = (
+            f"{source.class_names[label]}: {len(chosen)} of {of_class.sum():,} examples",
+            "spread evenly from the most to the least probable as that class",
+            f"Grad-CAM at {stage} ({height}\u00d7{width}): the redder, the more it speaks for the"
+            " class predicted",
+        )
+        pictures.examples_png(path, examples, titles=titles, columns=3)
+        written.append(path)
+    return written
+
+
+def choose_examples(scores: np.ndarray, of_class: np.ndarray, count: int) -> list[int]:
+    """Spreads the examples to show evenly over all of a class, ordered by its log-probability.
+
+    The first is the surest one, the last the one most surely taken for something else (or the
+    least sure, where all are right), and right and wrong ones come about as often as in the class.
+    Equals keep their order; where there are not more than `count`, all are chosen.
+
+    Args:
+        scores: (N,) log-probabilities of the class.
+        of_class: (N,) bool, the examples of the class.
+        count: 1 or more.
+    """
+    members = np.flatnonzero(of_class)
+    ordered = members[np.argsort(-scores[members], kind="stable")]
+    places = np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int)
+    return ordered[places].tolist()
+
+
+def file_names(class_names: Sequence[str]) -> list[str]:
+    """A PNG's name for each class: the class's own wherever any file system takes it.
+
+    Otherwise what is unsafe becomes "_", and the number of the class comes first. No two names
+    differ by case alone.
+    """
+    times = Counter(map(str.casefold, class_names))
+    safe = re.compile(r"\w([\w -]{0,48}\w)?")  # no dot; at most 4 bytes for a character
+    return [
+        f"{name}.png"
+        if safe.fullmatch(name) and times[name.casefold()] == 1
+        else f"{number}.{re.sub(r'[^\w -]', '_', name)[:50]}.png"
+        for number, name in enumerate(class_names)
+    ]
+
+
+def overlay(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """The picture (S, S, 3) uint8 in pale grey, tinted by its map (H, W) up to red at the maximum.
+
+    A map that is zero everywhere leaves it grey.
+    """
+    side = picture.shape[0]
+    share = np.asarray(heat, np.float32) / max(float(heat.max()), np.finfo(np.float32).tiny)
+    resized = Image.fromarray(share).resize((side, side), Image.Resampling.BILINEAR)
+    tint = np.asarray(resized)[:, :, None]
+    colour = mpl.colormaps["YlOrRd"](0.9 * tint[:, :, 0])[:, :, :3]  # its end is nearly black
+    grey = 0.35 + 0.65 / 255 * np.asarray(Image.fromarray(picture).convert("L"))[:, :, None]
+    return np.round(255 * grey * (1 - tint + tint * colour)).astype(np.uint8)
+
+
+def _pair(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """The picture (S, S, 3) and its overlay, side by side on white."""
+    gap = np.full((picture.shape[0], _GAP, 3), 255, np.uint8)
+    return np.concatenate([picture, gap, overlay(picture, heat)], axis=1)
+
+
+def _maps(
+    explain: Explain,
+    source: Source,
+    chosen: list[int],
+    predictions: np.ndarray,
+    transform: Transform,
+    threads: int,
+) -> np.ndarray:
+    """(n, H, W): the maps of the chosen examples for the classes predicted."""
+    part = Source(
+        class_names=source.class_names,
+        ids=tuple(source.ids[i] for i in chosen),
+        labels=source.labels[chosen],
+        groups=tuple(source.groups[i] for i in chosen),
+        read=lambda place, side: source.read(chosen[place], side),
+    )
+    batch_size = enough_for_all(_BATCH)
+    maps, done = [], 0
+    for batch in evaluation_batches(part, transform, batch_size=batch_size, threads=threads):
+        size = int(batch["count"])
+        classes = np.zeros(batch_size, np.int32)
+        classes[:size] = predictions[chosen[done : done + size]]
+        maps.append(np.asarray(explain(batch["image"], classes))[:size])
+        done += size
+    return np.concatenate(maps)

@@ -1,0 +1,1 @@
+"""The paper's tables and comparisons, above training and evaluation."""

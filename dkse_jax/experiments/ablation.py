@@ -1,0 +1,135 @@
+"""A whole table: every row with every seed, from the estimate to the files."""
+
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from dkse_jax.config import steps, validate
+from dkse_jax.data.sources import load_splits
+from dkse_jax.errors import UserError, nearest
+from dkse_jax.experiments import report, runs
+from dkse_jax.experiments.compare import Difference, difference
+from dkse_jax.experiments.tables import Row, Variants, rows_of
+from dkse_jax.models import create_model
+from dkse_jax.models.counts import count, totals
+from dkse_jax.training.estimate import guessed_seconds
+from dkse_jax.workdir import description
+from dkse_jax.workdir.journal import duration
+
+BOOTSTRAP_SAMPLES = 10_000
+CLASSIFIER_SECONDS_AN_IMAGE = 0.05  # mostly to describe the picture
+
+
+def run_table(
+    table: str,
+    base: ConfigDict,
+    variants: Variants,
+    *,
+    seeds: int,
+    only: Sequence[str],
+    workdir: Path,
+    command: str,
+) -> None:
+    """Trains the rows of a table with the seeds 0, 1, ... and writes what came of it.
+
+    Finished runs are not run again, and an unfinished one goes on. After each run the table is
+    written anew, as table-NAME.csv, .md and .png in workdir.
+
+    Args:
+        table: see `rows_of`.
+        base: the config that all rows share.
+        variants: configs/dkse.py's.
+        seeds: runs of each row.
+        only: the names of the rows to run; empty for all.
+        workdir: for runs of this config; several tables can share it, and with it equal rows.
+        command: what to type for this table; --rows=NAME is added to it for rows that are not run.
+
+    Raises:
+        UserError: a mistake in the arguments or in the config of a row, before anything is run.
+    """
+    splits = load_splits(base.data, base.seed)
+    rows = rows_of(table, base, variants, splits["train"].class_names)
+    chosen = _chosen(rows, only)
+    for row in rows:
+        validate(runs.config_of(row, 0, base))
+        for seed in range(seeds):
+            folder = runs.run_workdir(workdir, row, seed)
+            description.check_workdir(folder, runs.config_of(row, seed, base))
+    costs = {row.name: _seconds(row, base, len(splits["train"])) for row in rows}
+    pending = [
+        (row, seed)
+        for seed in range(seeds)
+        for row in chosen
+        if seed not in _finished(row, seeds, workdir)
+    ]
+    planned = sum(costs[row.name] for row, _ in pending)
+    print(
+        f"table {table}: {len(chosen)} rows with {seeds} seeds; {len(pending)} runs to go,"
+        f" about {duration(planned)} here, by a short probe",
+        flush=True,
+    )
+
+    def write() -> str:
+        lines = [
+            report.Line(
+                row,
+                _finished(row, seeds, workdir),
+                _against_first(row, rows, seeds, workdir),
+                f"`{command} --rows={shlex.quote(row.name)}`,"
+                f" about {duration(seeds * costs[row.name])}",
+            )
+            for row in rows
+        ]
+        return report.write(workdir, f"table-{table}", command, lines)
+
+    started, guessed = time.monotonic(), 0.0
+    for number, (row, seed) in enumerate(pending, start=1):
+        print(f"\nrun {number} of {len(pending)}: {row.name}, seed {seed}", flush=True)
+        runs.run(row, seed, base, workdir)
+        guessed += costs[row.name]
+        pace = (time.monotonic() - started) / guessed
+        write()
+        print(f"table {table}: left {duration(pace * (planned - guessed))}", flush=True)
+    print(f"\n{write()}\nfiles: {workdir / f'table-{table}'}.csv, .md, .png", flush=True)
+
+
+def _chosen(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:
+    names = [row.name for row in rows]
+    for name in only:
+        if name not in names:
+            raise UserError(f'--rows names "{name}", which is no row{nearest(name, names)}')
+    return [row for row in rows if row.name in only or not only]
+
+
+def _seconds(row: Row, base: ConfigDict, examples: int) -> float:
+    """A guess of the time that one run of a row takes here."""
+    if row.classifier:
+        return CLASSIFIER_SECONDS_AN_IMAGE * examples
+    config = runs.config_of(row, 0, base)
+    _, macs = totals(count(create_model(config.model, 5), config.data.image_size))
+    return guessed_seconds(macs, steps(config, examples) * config.train.batch_size)
+
+
+def _finished(row: Row, seeds: int, workdir: Path) -> dict[int, dict[str, Any]]:
+    """The records of a row's finished runs, by seed."""
+    records = {seed: runs.read_record(workdir, row, seed) for seed in range(seeds)}
+    return {seed: record for seed, record in records.items() if record}
+
+
+def _against_first(row: Row, rows: Sequence[Row], seeds: int, workdir: Path) -> Difference | None:
+    """The row's difference to the first one over the seeds that both have finished, if any.
+
+    None too where the row changes the data: its accuracy is that of another task.
+    """
+    both = _finished(row, seeds, workdir).keys() & _finished(rows[0], seeds, workdir)
+    other_data = any(field.startswith("data.") for field in row.changes)
+    if row is rows[0] or other_data or not both:
+        return None
+    ours, first = (
+        [runs.judged(each, seed, workdir) for seed in sorted(both)] for each in (row, rows[0])
+    )
+    return difference(ours, first, samples=BOOTSTRAP_SAMPLES, seed=0)

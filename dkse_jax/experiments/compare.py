@@ -1,0 +1,66 @@
+"""Whether one row of a table is better than another: paired differences and their uncertainty."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Judged(NamedTuple):
+    """One run's answers on its test split, in the split's order."""
+
+    ids: tuple[str, ...]
+    labels: np.ndarray  # (N,) integers
+    groups: tuple[str, ...]
+    correct: np.ndarray  # (N,) bool
+
+
+class Difference(NamedTuple):
+    """The accuracy of a row minus that of another, and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """better, worse, or unresolved where the interval holds 0."""
+        if self.low > 0:
+            return "better"
+        return "worse" if self.high < 0 else "unresolved"
+
+
+def difference(
+    row: Sequence[Judged], other: Sequence[Judged], *, samples: int, seed: int
+) -> Difference:
+    """The paired difference of two rows, each with one run for each seed, in the same order.
+
+    The two runs of a pair judged the same examples, so that what makes an example hard for both
+    cancels. The interval is a percentile bootstrap over whole groups, drawn with replacement within
+    each class, as a class's groups (its books) are a sample of those there could be; all runs keep
+    the same draw. It says nothing of the seeds: their spread stands beside it.
+
+    Raises:
+        ValueError: the runs of a pair did not judge the same examples.
+    """
+    units: dict[tuple[int, str], list[int]] = {}  # (class, group) -> [gained, judged]
+    for ours, theirs in zip(row, other, strict=True):
+        if ours.ids != theirs.ids or not np.array_equal(ours.labels, theirs.labels):
+            raise ValueError("the two runs of a pair judged different examples")
+        gains = ours.correct.astype(int) - theirs.correct.astype(int)
+        for label, group, gain in zip(ours.labels.tolist(), ours.groups, gains, strict=True):
+            unit = units.setdefault((label, group), [0, 0])
+            unit[0] += int(gain)
+            unit[1] += 1
+    strata: dict[int, list[list[int]]] = {}
+    for (label, _), unit in sorted(units.items()):
+        strata.setdefault(label, []).append(unit)
+
+    rng = np.random.default_rng(seed)
+    sums = np.zeros((samples, 2))  # gained, judged
+    for members in strata.values():
+        draws = rng.multinomial(len(members), [1 / len(members)] * len(members), size=samples)
+        sums += draws @ np.array(members)
+    low, high = np.percentile(sums[:, 0] / sums[:, 1], [2.5, 97.5])
+    gained, judged = np.sum(list(units.values()), axis=0)
+    return Difference(float(gained / judged), float(low), float(high))

@@ -1,0 +1,195 @@
+"""The runs behind a table: each trains one row with one seed and judges it on the test split.
+
+A table's workdir holds, for the folder R of a row and a seed s, the training's own workdir R/seed-s
+and the record R/seed-s.json, which is {} until the run is finished.
+"""
+
+import csv
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from dkse_jax import devices
+from dkse_jax.data.pipeline import fingerprint
+from dkse_jax.data.sources import Source, load_splits
+from dkse_jax.data.transform import Transform
+from dkse_jax.evaluation.evaluate import make_forward
+from dkse_jax.evaluation.report import write_report
+from dkse_jax.evaluation.run import evaluate_run
+from dkse_jax.experiments.compare import Judged
+from dkse_jax.experiments.tables import Row
+from dkse_jax.models import create_model
+from dkse_jax.models.counts import count, totals
+from dkse_jax.training.loop import describe_inputs, train
+from dkse_jax.workdir import checkpoint, description
+from dkse_jax.workdir.files import write_atomically
+
+TIMED_CALLS = 30
+
+
+def config_of(row: Row, seed: int, base: ConfigDict) -> ConfigDict:
+    """The base config with the row's changes and the seed, locked."""
+    config = base.copy_and_resolve_references().unlock()
+    config.update_from_flattened_dict(row.changes | {"seed": seed})
+    return config.lock()
+
+
+def run_workdir(workdir: Path, row: Row, seed: int) -> Path:
+    """Where the training of a row with a seed keeps what it makes."""
+    return workdir / row.folder / f"seed-{seed}"
+
+
+def read_record(workdir: Path, row: Row, seed: int) -> dict[str, Any]:
+    """What a finished run measured; {} of one that is not finished or was never begun."""
+    path = _record_path(workdir, row, seed)
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def run(row: Row, seed: int, base: ConfigDict, workdir: Path) -> None:
+    """Trains a row with a seed, judges it and writes its record; a finished one is not run again.
+
+    Raises:
+        UserError: the run was begun with another config, or its data changed; and what `train` and
+            `evaluate_run` raise.
+    """
+    config, folder = config_of(row, seed, base), run_workdir(workdir, row, seed)
+    description.check_workdir(folder, config)
+    if read_record(workdir, row, seed):
+        return
+    record = _record_path(workdir, row, seed)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    interrupted = record.exists()
+    write_atomically(record, "{}\n")
+    results = _classified(row, config, folder) if row.classifier else _trained(config, folder)
+    if interrupted:
+        # Only the time since the last start is known, which is not the answer.
+        results["minutes"] = None
+    metrics = json.loads((folder / "eval/test/metrics.json").read_text(encoding="utf-8"))
+    results |= {name: metrics[name] for name in ("n", "classes", "accuracy", "interval95")}
+    write_atomically(record, json.dumps(results, indent=2) + "\n")
+
+
+def _trained(config: ConfigDict, folder: Path) -> dict[str, Any]:
+    """Trains a network and judges it: its size, and the times that it took."""
+    start = time.monotonic()
+    train(config, folder)
+    minutes = (time.monotonic() - start) / 60
+    evaluate_run(folder, "test", None)
+    classes = len(description.load_inputs(folder)["class_names"])
+    parameters, macs = totals(count(create_model(config.model, classes), config.data.image_size))
+    return {
+        "parameters": parameters,
+        "macs": macs,
+        "minutes": minutes,
+        "milliseconds": milliseconds_an_image(folder),
+    }
+
+
+def _classified(row: Row, config: ConfigDict, folder: Path) -> dict[str, Any]:
+    """The same of a traditional classifier; its times have the description of the pictures in them.
+
+    The pictures' features are kept beside the rows' folders, for all classifiers.
+    """
+    from dkse_jax.experiments import classical
+
+    splits = load_splits(config.data, config.seed)
+    description.begin(folder, config, describe_inputs(splits, Transform.of(config.data)))
+    described = {
+        name: _features(split, config, folder.parents[1]) for name, split in splits.items()
+    }
+    start = time.monotonic()
+    classifier = classical.fit(
+        row.classifier,
+        described["train"].features,
+        splits["train"].labels,
+        described["val"].features,
+        splits["val"].labels,
+        config.seed,
+    )
+    fitted = time.monotonic()
+    test = splits["test"]
+    log_probabilities = classifier.log_probabilities(described["test"].features)
+    judging = described["test"].seconds + time.monotonic() - fitted
+    write_report(
+        folder / "eval" / "test",
+        step=0,
+        source_ids=test.ids,
+        labels=test.labels,
+        log_probabilities=log_probabilities,
+        groups=test.groups,
+        class_names=test.class_names,
+        read_image=lambda index: test.read(index, 256),
+        bootstrap_samples=config.eval.bootstrap_samples,
+        seed=config.seed,
+    )
+    learning = described["train"].seconds + described["val"].seconds + fitted - start
+    return {
+        "parameters": classifier.parameters,
+        "macs": None,
+        "minutes": learning / 60,
+        "milliseconds": 1000 * judging / len(test),
+    }
+
+
+class Described(NamedTuple):
+    """A split's features (N, F), and the seconds that it took to compute them."""
+
+    features: np.ndarray
+    seconds: float
+
+
+def _features(split: Source, config: ConfigDict, workdir: Path) -> Described:
+    from dkse_jax.experiments.features import split_features
+
+    file = workdir / f"features-{fingerprint(split)[:16]}.npz"
+    if not file.exists():
+        start = time.monotonic()
+        features = split_features(split, config.data.threads)
+        draft = file.with_suffix(".tmp.npz")
+        np.savez(draft, features=features, seconds=time.monotonic() - start)
+        draft.replace(file)
+    kept = np.load(file)
+    return Described(kept["features"], float(kept["seconds"]))
+
+
+def milliseconds_an_image(run_folder: Path) -> float:
+    """The median time in which the best weights of a run judge one image, as evaluation does."""
+    config, inputs = description.load_config(run_folder), description.load_inputs(run_folder)
+    transform = Transform.from_json(inputs["transform"])
+    model = create_model(config.model, len(inputs["class_names"]))
+    mesh = devices.make_mesh(jax.devices()[:1])
+    image = np.zeros((1, transform.size, transform.size, 3), np.uint8)
+    shape = jax.ShapeDtypeStruct(image.shape, jnp.float32)
+    target = devices.abstract(jax.eval_shape(model.init, jax.random.key(0), shape), mesh)
+    step = checkpoint.best_step(run_folder)
+    assert step is not None, "a run that was judged has a best checkpoint"
+    variables = checkpoint.restore_variables(run_folder, step, target)
+    classify = make_forward(model, transform, mesh)(variables)
+    times = []
+    for _ in range(TIMED_CALLS):
+        start = time.perf_counter()
+        classify(image).block_until_ready()
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+def judged(row: Row, seed: int, workdir: Path) -> Judged:
+    """The answers of a finished run on its test split."""
+    folder = run_workdir(workdir, row, seed)
+    config = description.load_config(folder)
+    source = load_splits(config.data, config.seed)["test"]
+    with (folder / "eval/test/predictions.csv").open(encoding="utf-8", newline="") as file:
+        correct = [line["label"] == line["prediction"] for line in csv.DictReader(file)]
+    return Judged(source.ids, source.labels, source.groups, np.array(correct))
+
+
+def _record_path(workdir: Path, row: Row, seed: int) -> Path:
+    folder = run_workdir(workdir, row, seed)
+    return folder.with_name(f"{folder.name}.json")

@@ -1,0 +1,66 @@
+"""AlexNet: Krizhevsky et al. 2012, "ImageNet Classification with Deep Convolutional Networks".
+
+In the one-column layout of Krizhevsky 2014, "One weird trick for parallelizing convolutional neural
+networks", which is torchvision's: without local response normalisation and without groups.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from dkse_jax.models.layers import ConvReLU, DenseReLU, check_image_size, classifier
+from dkse_jax.models.pooling import adaptive_average_pool, max_pool
+
+MIN_IMAGE_SIZE = 64
+GRID = 6  # side of the map that the fully connected layers see
+HIDDEN = 4096
+DROPOUT = 0.5
+
+# Section 1 of Krizhevsky 2014: features, kernel, stride, padding, whether a max pool follows.
+CONVOLUTIONS = (
+    (64, 11, 4, 2, True),
+    (192, 5, 1, 2, True),
+    (384, 3, 1, 1, False),
+    (256, 3, 1, 1, False),
+    (256, 3, 1, 1, True),
+)
+
+
+class AlexNet(nn.Module):
+    """Five convolutions and three fully connected layers; ops and dtype are those of `DKSENet`."""
+
+    num_classes: int
+    ops: str = "auto"
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, images: jax.Array, *, train: bool = False
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """(B, H, W, 3) -> the logits (B, num_classes), and every named stage in order.
+
+        train: drop out (with an rng "dropout"). Raises UserError for images below 64 pixels.
+        """
+        check_image_size(images, MIN_IMAGE_SIZE, "AlexNet")
+        shared: dict[str, Any] = {"ops": self.ops, "dtype": self.dtype}
+        stages: dict[str, jax.Array] = {}
+
+        x = images
+        for i, (features, kernel, stride, padding, pool) in enumerate(CONVOLUTIONS, start=1):
+            conv = ConvReLU(features, kernel, stride, padding, name=f"conv{i}", **shared)
+            stages[f"conv{i}"] = x = conv(x, train=train)
+            if pool:
+                with jax.named_scope(f"max_pool{i}"):
+                    stages[f"max_pool{i}"] = x = max_pool(x, 3, 2)
+
+        with jax.named_scope("average_pool"):
+            stages["average_pool"] = x = adaptive_average_pool(x, GRID)
+        x = x.reshape(len(x), -1)  # (B, 6·6·256)
+        for name in ("fc6", "fc7"):
+            x = nn.Dropout(DROPOUT, deterministic=not train)(x)
+            stages[name] = x = DenseReLU(HIDDEN, self.dtype, name=name)(x)
+        stages["logits"] = logits = classifier(self.num_classes, self.dtype)(x)
+        return logits, stages

@@ -1,0 +1,54 @@
+"""Pooling, padded as PyTorch pads; none of it costs a multiply-accumulate."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+from dkse_jax.models.layers import wide_dtype
+from dkse_jax.ops.forms import in_form
+
+
+def max_pool(x: jax.Array, size: int, stride: int, padding: int = 0) -> jax.Array:
+    """(B, H, W, C) -> (B, H', W', C), H' = ⌊(H + 2·padding - size) / stride⌋ + 1."""
+    pads = ((padding, padding), (padding, padding))
+    return nn.max_pool(x, window_shape=(size, size), strides=(stride, stride), padding=pads)
+
+
+def average_pool(x: jax.Array, size: int) -> jax.Array:
+    """(B, H, W, C) -> the same shape: the mean over size×size pixels, those of the map alone."""
+    window, wide = (size, size), x.astype(wide_dtype(x.dtype))
+    mean = nn.avg_pool(wide, window_shape=window, padding="SAME", count_include_pad=False)
+    return mean.astype(x.dtype)
+
+
+def adaptive_average_pool(x: jax.Array, side: int) -> jax.Array:
+    """(B, H, W, C) -> (B, side, side, C), for any H and W.
+
+    Bin i of a side of n pixels is their mean from ⌊i·n / side⌋ up to ⌈(i + 1)·n / side⌉, so that
+    bins overlap where side does not divide n, and repeat pixels where n is smaller.
+    """
+    for axis in (1, 2):
+        n = x.shape[axis]
+        if n == side:
+            continue
+        bins = [
+            lax.slice_in_dim(x, i * n // side, -(-(i + 1) * n // side), axis=axis)
+            for i in range(side)
+        ]
+        means = [jnp.mean(b, axis, wide_dtype(x.dtype), keepdims=True) for b in bins]
+        x = jnp.concatenate(means, axis).astype(x.dtype)
+    return x
+
+
+def global_average_pool(x: jax.Array, form: str = "plain") -> jax.Array:
+    """(B, H, W, C) -> (B, C), the mean over the pixels, in at least float32 (Eq. 8).
+
+    form: fast, which is auto on CPU, keeps the mean apart from what came before. XLA:CPU would make
+    one operation of it and a matrix product, which leaves cores idle where there are few images.
+    """
+
+    def mean(x: jax.Array) -> jax.Array:
+        return jnp.mean(x, axis=(1, 2), dtype=wide_dtype(x.dtype))
+
+    return in_form(form, mean, lambda x: mean(lax.optimization_barrier(x)), x)

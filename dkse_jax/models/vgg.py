@@ -1,0 +1,62 @@
+"""VGG: Simonyan & Zisserman 2015, "Very Deep Convolutional Networks for Large-Scale Image
+Recognition".
+
+Without local response normalisation and without batch normalisation.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from dkse_jax.models.layers import ConvReLU, DenseReLU, check_image_size, classifier
+from dkse_jax.models.pooling import adaptive_average_pool, max_pool
+
+MIN_IMAGE_SIZE = 64
+GRID = 7  # side of the map that the fully connected layers see
+HIDDEN = 4096
+DROPOUT = 0.5
+
+# Table 1, configurations D and E: how many 3×3 convolutions before each max pool, their channels.
+CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+CHANNELS = (64, 128, 256, 512, 512)
+
+
+class VGG(nn.Module):
+    """VGG of 16 or 19 layers with weights; ops and dtype are those of `DKSENet`."""
+
+    num_classes: int
+    depth: int = 16
+    ops: str = "auto"
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, images: jax.Array, *, train: bool = False
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """(B, H, W, 3) -> the logits (B, num_classes), and every named stage in order.
+
+        train: drop out (with an rng "dropout"). Raises UserError for images below 64 pixels.
+        """
+        check_image_size(images, MIN_IMAGE_SIZE, f"VGG{self.depth}")
+        shared: dict[str, Any] = {"ops": self.ops, "dtype": self.dtype}
+        stages: dict[str, jax.Array] = {}
+
+        x = images
+        for i, count in enumerate(CONVOLUTIONS[self.depth]):
+            for j in range(count):
+                name = f"conv{i + 1}_{j + 1}"
+                stages[name] = x = ConvReLU(CHANNELS[i], name=name, **shared)(x, train=train)
+            with jax.named_scope(f"max_pool{i + 1}"):
+                stages[f"max_pool{i + 1}"] = x = max_pool(x, 2, 2)
+
+        with jax.named_scope("average_pool"):
+            stages["average_pool"] = x = adaptive_average_pool(x, GRID)
+        x = x.reshape(len(x), -1)  # (B, 7·7·512)
+        for name in ("fc6", "fc7"):
+            stages[name] = x = DenseReLU(HIDDEN, self.dtype, name=name)(x)
+            x = nn.Dropout(DROPOUT, deterministic=not train)(x)
+        stages["logits"] = logits = classifier(self.num_classes, self.dtype)(x)
+        return logits, stages

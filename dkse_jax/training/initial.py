@@ -1,0 +1,92 @@
+"""Where a new run's weights come from, if not from its seed: published ones, or another run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from ml_collections import ConfigDict
+
+from dkse_jax import devices
+from dkse_jax.errors import UserError, nearest
+from dkse_jax.models import create_model
+from dkse_jax.workdir import checkpoint, description
+
+HEAD = "logits"  # the last layer of every network
+
+
+def initial_variables(
+    config: ConfigDict, fresh: dict[str, Any], class_names: Sequence[str]
+) -> dict[str, Any]:
+    """The variables of config.init_from, in the structure of `fresh`: shapes and dtypes are enough.
+
+    A folder is the workdir of another run, whose best weights are taken, and whose last layer too
+    if it has the same classes. A file has published weights (`models.importer`), whose last layer
+    is taken if it has as many classes. Elsewhere the last layer stays as in `fresh`.
+
+    Raises:
+        UserError: nothing is there, it is damaged, or it does not fit; with every misfit's name.
+    """
+    source = Path(config.init_from)
+    if source.is_dir():
+        return _of_run(source, fresh, class_names)
+    from dkse_jax.models.importer import import_weights
+
+    return import_weights(config.model.name, source, fresh, replace_head=True)
+
+
+def _of_run(workdir: Path, fresh: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
+    config, inputs = description.load_config(workdir), description.load_inputs(workdir)
+    step = checkpoint.best_step(workdir)
+    if step is None:
+        raise UserError(f"config.init_from={workdir} has no evaluated checkpoint yet")
+    model = create_model(config.model, len(inputs["class_names"]))
+    size = inputs["transform"]["size"]
+    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    mesh = devices.make_mesh()
+    target = devices.abstract(jax.eval_shape(model.init, jax.random.key(0), images), mesh)
+    theirs = flatten_dict(checkpoint.restore_variables(workdir, step, target))
+    ours = flatten_dict(fresh)
+
+    keep_head = tuple(inputs["class_names"]) != tuple(class_names)
+    misfits = [
+        "/".join(path)
+        for path in sorted(ours.keys() | theirs.keys())
+        if not (keep_head and path[1] == HEAD)
+        and np.shape(ours.get(path)) != np.shape(theirs.get(path))
+    ]
+    if misfits:
+        raise UserError(
+            f"config.init_from={workdir} is another network; these are not in both, or of another"
+            f" shape: {', '.join(misfits)}"
+        )
+    return unflatten_dict(
+        {
+            path: value if keep_head and path[1] == HEAD else theirs[path]
+            for path, value in ours.items()
+        }
+    )
+
+
+def started_from(fresh: dict[str, Any], initial: dict[str, Any]) -> dict[str, Any]:
+    """`initial` on the devices of `fresh`, with its values where `initial` has shapes alone."""
+
+    def leaf(own: jax.Array, value: Any) -> jax.Array:
+        kept = isinstance(value, jax.ShapeDtypeStruct)
+        return own if kept else jax.device_put(value, own.sharding)
+
+    return jax.tree.map(leaf, fresh, initial)
+
+
+def check_frozen(prefixes: Sequence[str], params: dict[str, Any]) -> None:
+    """Raises UserError for a prefix of config.frozen that begins no parameter's name."""
+    names = ["/".join(path) for path in flatten_dict(params)]
+    for prefix in prefixes:
+        if not any(name.startswith(prefix) for name in names):
+            raise UserError(
+                f'config.frozen has "{prefix}", with which no parameter begins'
+                + nearest(prefix, list(params))
+            )

@@ -1,0 +1,1 @@
+"""Programs beside the project: they run where PyTorch is installed."""

@@ -1,0 +1,32 @@
+"""Converts a PyTorch file of weights: python scripts/pth_to_safetensors.py IN.pth OUT.safetensors
+
+Runs where torch and safetensors are installed. The file is read as tensors only (weights_only), so
+that nothing in it can run.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+
+def main() -> None:
+    """Reads the one file and writes the other."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    arguments = parser.parse_args()
+    weights = torch.load(arguments.source, map_location="cpu", weights_only=True)
+    for key in ("state_dict", "model"):  # where a whole training state was saved
+        weights = weights.get(key, weights)
+    tensors = {
+        name: value.detach().clone(memory_format=torch.contiguous_format)
+        for name, value in weights.items()
+    }
+    save_file(tensors, arguments.target)
+    print(f"{len(tensors)} tensors in {arguments.target}")
+
+
+if __name__ == "__main__":
+    main()

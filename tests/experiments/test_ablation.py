@@ -1,0 +1,103 @@
+"""A table on painted pictures with thin networks: runs, resumes, writes."""
+
+import csv
+import json
+
+import pytest
+
+from configs.dkse import VARIANTS
+from dkse_jax.errors import UserError
+from dkse_jax.experiments import ablation, runs
+from dkse_jax.experiments.ablation import run_table
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    return tmp_path_factory.mktemp("table")
+
+
+def csv_lines(path):
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def run(config, workdir, table="augmentation", **options):
+    options = {"seeds": 1, "only": [], "command": "python ablate.py --seeds=1"} | options
+    run_table(table, config, VARIANTS, workdir=workdir, **options)
+
+
+@pytest.fixture
+def short(config):
+    config.train.epochs = 1.0
+    return config
+
+
+def test_a_table_is_run_and_written(short, workdir, capsys):
+    run(short, workdir)
+    out = capsys.readouterr().out
+    assert "table augmentation: 2 rows with 1 seeds; 2 runs to go, about" in out
+    assert "run 2 of 2: off, seed 0" in out
+    lines = csv_lines(workdir / "table-augmentation.csv")
+    assert [line["row"] for line in lines] == ["on", "off"]
+    for line in lines:
+        folder = workdir / f"augmentation_{line['row']}" / "seed-0"
+        metrics = json.loads((folder / "eval/test/metrics.json").read_text())
+        assert float(line["accuracy"]) == metrics["accuracy"]
+        assert int(line["n"]) == 3 * 7
+        assert float(line["minutes"]) > 0
+        assert float(line["milliseconds"]) > 0
+    text = (workdir / "table-augmentation.md").read_text()
+    assert text.startswith("`python ablate.py --seeds=1`\n\n| row ")
+    assert "not run" not in text
+    assert (workdir / "table-augmentation.png").stat().st_size > 5000
+
+
+def test_finished_rows_are_not_run_again(short, workdir, monkeypatch, capsys):
+    def train(*_):
+        raise AssertionError("a finished row was run again")
+
+    before = (workdir / "table-augmentation.csv").read_text()
+    monkeypatch.setattr(runs, "train", train)
+    run(short, workdir)
+    assert "0 runs to go" in capsys.readouterr().out
+    assert (workdir / "table-augmentation.csv").read_text() == before
+
+
+def test_finished_rows_of_another_config_are_refused(short, workdir):
+    short.optimizer.learning_rate = 0.05
+    with pytest.raises(UserError, match=r"optimizer.learning_rate: 0.1 -> 0.05"):
+        run(short, workdir)
+
+
+def test_an_interrupted_run_goes_on_and_its_minutes_are_unknown(short, tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "train", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(short, tmp_path, only=["on"])
+    run(short, tmp_path, only=["on"])
+    record = json.loads((tmp_path / "augmentation_on/seed-0.json").read_text())
+    assert record["minutes"] is None
+    text = (tmp_path / "table-augmentation.md").read_text()
+    assert "interrupted" in text
+    assert "- off: `python ablate.py --seeds=1 --rows=off`, about" in text
+
+
+def test_mistakes_are_told_before_anything_is_made(short, tmp_path):
+    with pytest.raises(UserError, match=r'--rows names "of", which is no row; did you mean "off"'):
+        run(short, tmp_path / "x", only=["of"])
+    short.model.width = 3  # 12 channels at the block, which r = 16 does not divide
+    with pytest.raises(UserError, match=r"reduction is 16, but must divide the 12 channels"):
+        run(short, tmp_path / "x", table="2")
+    assert not (tmp_path / "x").exists()
+
+
+def test_traditional_classifiers_are_rows_too(short, tmp_path, monkeypatch):
+    monkeypatch.setattr(ablation, "_seconds", lambda *_: 1.0)  # tracing every network is slow
+    short.data.image_size = 75  # which all networks take
+    run(short, tmp_path, table="baselines", only=["knn", "svm"], seeds=1)
+    lines = csv_lines(tmp_path / "table-baselines.csv")
+    assert [line["row"] for line in lines] == ["svm", "knn"]
+    assert all(int(line["n"]) == 3 * 7 for line in lines)
+    assert "- resnet50: `python ablate.py" in (tmp_path / "table-baselines.md").read_text()
