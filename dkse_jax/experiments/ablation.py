@@ -1,6 +1,5 @@
 """A whole table: every row with every seed, from the estimate to the files."""
 
-import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,7 +45,7 @@ def run_table(
         seeds: runs of each row.
         only: the names of the rows to run; empty for all.
         workdir: for runs of this config; several tables can share it, and with it equal rows.
-        command: what to type for this table; --rows=NAME is added to it for rows that are not run.
+        command: what to type for this table, to be shown with it.
 
     Raises:
         UserError: a mistake in the arguments or in the config of a row, before anything is run.
@@ -79,8 +78,7 @@ def run_table(
                 row,
                 _finished(row, seeds, workdir),
                 _against_first(row, rows, seeds, workdir),
-                f"`{command} --rows={shlex.quote(row.name)}`,"
-                f" about {duration(seeds * costs[row.name])}",
+                seeds * costs[row.name],
             )
             for row in rows
         ]

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shlex
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from dkse_jax.experiments.compare import Difference
+from dkse_jax.experiments.published import Cells
 from dkse_jax.experiments.tables import Row
 from dkse_jax.markdown import table
 from dkse_jax.workdir.files import write_atomically
+from dkse_jax.workdir.journal import duration
 
 COLUMNS = (
     "row",
@@ -49,7 +52,7 @@ class Line(NamedTuple):
     row: Row
     records: dict[int, dict[str, Any]]
     difference: Difference | None
-    if_not_run: str  # the command that would run it, and for about how long
+    seconds: float  # that running it with all seeds may take
 
 
 def write(folder: Path, name: str, command: str, lines: Sequence[Line]) -> str:
@@ -78,7 +81,7 @@ def as_csv(lines: Sequence[Line]) -> str:
 
 
 def as_markdown(command: str, lines: Sequence[Line]) -> str:
-    """The command, then one line for each row; a row without a finished run says how to run it."""
+    """The command, then one line for each row; below, how to run those that were not."""
     published = any(line.row.published for line in lines)
     header = HEADER + (PUBLISHED_HEADER if published else ())
     rows = []
@@ -87,13 +90,21 @@ def as_markdown(command: str, lines: Sequence[Line]) -> str:
             _measured(line) if line.records else (line.row.name, *[""] * 4, "not run", *[""] * 3)
         )
         if published:
-            cells += line.row.published[2:0:-1] if line.row.published else ("", "")
+            cells += _printed(line.row.published)
         rows.append(cells)
     parts = [f"`{command}`", table(header, rows, numbers=(1, 2, 3, 4, 6))]
-    missing = [f"- {line.row.name}: {line.if_not_run}" for line in lines if not line.records]
+    missing = [
+        f"- `--rows={shlex.quote(line.row.name)}`, about {duration(line.seconds)}"
+        for line in lines
+        if not line.records
+    ]
     if missing:
-        parts.append("Not run:\n\n" + "\n".join(missing))
+        parts.append("Not run, and what to add to the command to run it:\n\n" + "\n".join(missing))
     return "\n\n".join(parts) + "\n"
+
+
+def _printed(published: Cells | None) -> tuple[str, str]:
+    return (published.accuracy, published.minutes) if published else ("", "")
 
 
 def _measured(line: Line) -> tuple[str, ...]:
