@@ -34,11 +34,12 @@ NETWORKS = (
     ("se_resnet50", "timm", "seresnet50"),
     ("inception_v4", "timm", "inception_v4"),
 )
-# Rows and columns of the two images whose logits are stored: odd, uneven, at the least size.
+# Rows and columns of the two images whose logits are stored. At a stride of 2, even sides tell
+# PyTorch's padding from XLA's SAME.
 IMAGES = {
     "alexnet": (64, 299),
     "vgg16": (64, 97),
-    "resnet50": (97, 70),
+    "resnet50": (97, 88),
     "se_resnet50": (64, 75),
     "inception_v4": (75, 107),
 }
