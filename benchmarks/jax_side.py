@@ -24,6 +24,7 @@ from dkse_jax.data.sources import load_splits
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.models import create_model
 from dkse_jax.models.counts import count, totals
+from dkse_jax.models.importer import RULES, export_tensors, import_tensors
 from dkse_jax.models.prepare import prepare
 from dkse_jax.training.loop import with_waits
 from dkse_jax.training.optimizer import make_optimizer, make_schedule
@@ -40,7 +41,7 @@ def build(kind: str, config: str, weights: str, folded: bool) -> Task:
         arrays = dict(file)
     batch = settings.train.batch_size
     images, labels = jax.device_put((arrays.pop("images")[:batch], arrays.pop("labels")[:batch]))
-    variables = unflatten_dict(arrays, sep="/")
+    variables = from_arrays(settings, arrays)
     if kind == "train":
         return train_task(settings, variables, images, labels)
     return inference_task(settings, variables, images, folded)
@@ -85,7 +86,10 @@ def train_task(settings: ConfigDict, variables: Any, images: jax.Array, labels: 
     model, mesh = make_model(settings), one_device()
     optimizer = make_optimizer(settings.optimizer, make_schedule(settings.optimizer, STEPS))
     state = TrainState(
-        step=jnp.zeros((), jnp.int32), opt_state=optimizer.init(variables["params"]), **variables
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=optimizer.init(variables["params"]),
     )
     state = jax.device_put(state, devices.replicated(mesh))
     step: Any = make_train_step(model, optimizer, settings, Transform.of(settings.data), mesh)
@@ -137,10 +141,8 @@ def save_weights(config: str, path: str) -> dict[str, Any]:
     model = make_model(settings)
     state = initialise(lambda: create_state(model, optax.identity(), size, 0), one_device())
     rng = np.random.default_rng(0)
-    arrays: dict[str, Any] = {
-        key: np.array(leaf) for key, leaf in flatten_dict(state.variables(), sep="/").items()
-    }
-    for key, leaf in arrays.items():
+    variables = jax.tree.map(np.array, state.variables())
+    for key, leaf in flatten_dict(variables, sep="/").items():
         if key.endswith(("norm/scale", "norm/var")):
             leaf *= rng.uniform(0.5, 1.5, leaf.shape).astype(leaf.dtype)
         elif key.endswith(("norm/bias", "norm/mean")):
@@ -148,8 +150,24 @@ def save_weights(config: str, path: str) -> dict[str, Any]:
     batch = settings.train.batch_size
     images = rng.integers(0, 256, (batch, size, size, 3), np.uint8)
     labels = rng.integers(0, classes, batch, np.int32)
-    np.savez(path, images=images, labels=labels, **arrays)
+    np.savez(path, images=images, labels=labels, **to_arrays(settings, variables))
     return {"macs": totals(count(model, size))[1]}
+
+
+def to_arrays(settings: ConfigDict, variables: Any) -> dict[str, np.ndarray]:
+    """The variables by their paths; those of a published network as torchvision has them."""
+    if settings.model.name in RULES:
+        return export_tensors(settings.model.name, variables)
+    return flatten_dict(variables, sep="/")
+
+
+def from_arrays(settings: ConfigDict, arrays: dict[str, np.ndarray]) -> Any:
+    """The variables that `to_arrays` made arrays of."""
+    if settings.model.name in RULES:
+        image = jax.ShapeDtypeStruct((1, *2 * [settings.data.image_size], 3), jnp.float32)
+        template = jax.eval_shape(make_model(settings).init, jax.random.key(0), image)
+        return import_tensors(settings.model.name, arrays, template)
+    return unflatten_dict(arrays, sep="/")
 
 
 def roofline(dtype: str) -> dict[str, Any]:

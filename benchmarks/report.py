@@ -16,11 +16,13 @@ at a time; *other / ours* is the median of the ratios round by round, with the s
 largest. Against PyTorch at its best the smallest ratio counts. All sides have the same
 weights and images; before anything is timed their logits are found equal to 1e-4 of the largest
 one. PyTorch is in channels_last, its BatchNorm folded for inference, as is ours; *plain* is our own
-`ops=plain`, not folded. A train step has the forward pass, the gradients, their clipping and the
-update. Our programs tell glibc to keep the memory that a step frees (dkse_jax/devices.py); PyTorch
-runs as it comes, and once more, as *memory kept*, with the same set by hand in GLIBC_TUNABLES. Peak
-memory is the resident memory of a process that does nothing else, at most during three train steps
-after two; on an accelerator, what it allocated."""
+`ops=plain`, not folded. Its resnet50 and vgg16 are torchvision's; best and figure10, variants of
+the paper's network, are written in PyTorch for this comparison. A train step has the forward pass
+with dropout, where a network has it, the gradients, their clipping and the update. Our programs
+tell glibc to keep the memory that a step frees (dkse_jax/devices.py); PyTorch runs as it comes, and
+once more, as *memory kept*, with the same set by hand in GLIBC_TUNABLES. Peak memory is the
+resident memory of a process that does nothing else, at most during three train steps after two; on
+an accelerator, what it allocated."""
 PEAK_NOTE = """\
 *of peak* is the rate of a work by direct convolution (2 operations for each multiply-accumulate,
 three times that for a train step) as a share of the largest rate of a matrix product above.
@@ -31,12 +33,15 @@ def page(results: dict[str, Any]) -> str:
     """BENCHMARKS.md of the contents of a results.json."""
     machine, roofline = results["machine"], results["roofline"]
     versions = [
-        f"{name} {machine[name]}" for name in ("python", "jax", "flax", "torch") if name in machine
+        f"{name} {machine[name]}"
+        for name in ("python", "jax", "flax", "torch", "torchvision")
+        if name in machine
     ]
     lines = [
         "# Benchmarks",
         "",
-        f"`make bench`, {results['date'][:10]}: {results['dtype']}, 299 pixels.",
+        f"`make bench`, {results['date'][:10]}: {results['dtype']}, 299 pixels where a work names"
+        " no others.",
         "",
         f"- {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB,"
         f" {machine['system']}; {roofline['backend']} ({roofline['device']})",

@@ -35,13 +35,16 @@ def run(
     """
     described = machine.describe()
     if torch_python:
-        described["torch"] = torch_version(torch_python)
+        described |= torch_versions(torch_python)
+    published = not torch_python or "torchvision" in described
+    if not published:
+        print(f"{torch_python} has no torchvision: {', '.join(works.PUBLISHED)} are left out")
     if data_root:
         check_data(data_root)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, (out / "worker.log").open("w") as log:
         settings = works.Settings(
-            tuple(names), torch_python, rounds, data_root, dtype, Path(folder), log
+            tuple(names), torch_python, published, rounds, data_root, dtype, Path(folder), log
         )
         measured = works.plan(settings)
         if described["load_before"] > 0.5:
@@ -67,11 +70,21 @@ def run(
     print(f"{out / 'results.json'} has the rows", flush=True)
 
 
-def torch_version(python: str) -> str:
-    """The version of the interpreter's PyTorch. Raises UserError where it has none."""
-    program = "import sys, torch; print(torch.__version__, *sys.version_info[:2])"
+TORCH_VERSIONS = """
+import importlib.util, json, platform, torch
+versions = {"torch": f"{torch.__version__} (Python {platform.python_version()})"}
+if importlib.util.find_spec("torchvision"):
+    import torchvision
+    versions["torchvision"] = torchvision.__version__
+print(json.dumps(versions))
+"""
+
+
+def torch_versions(python: str) -> dict[str, str]:
+    """Of the interpreter's PyTorch and torchvision, if any. UserError where it has no PyTorch."""
+    command = [python, "-c", TORCH_VERSIONS]
     try:
-        done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
         raise UserError(
             f"--torch-python is {python}, which cannot be run: {error.strerror}"
@@ -79,8 +92,7 @@ def torch_version(python: str) -> str:
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["it failed"]
         raise UserError(f"--torch-python is {python}, which has no PyTorch: {lines[-1]}")
-    version, major, minor = done.stdout.split()
-    return f"{version} (Python {major}.{minor})"
+    return json.loads(done.stdout)
 
 
 def check_data(root: str) -> None:

@@ -1,6 +1,6 @@
-"""The network of dkse_jax.models.dkse_net in PyTorch, for Python 3.11 or newer.
+"""The networks in PyTorch, for Python 3.11 or newer: torchvision's, and DKSENet.
 
-Layers and parameters have the names that they have in Flax.
+The latter's layers and parameters have the names that they have in Flax.
 """
 
 from typing import Any
@@ -125,11 +125,42 @@ class DKSENet(nn.Module):
 
     def forward(self, images):
         """(B, S, S, 3) uint8 -> the logits (B, K)."""
-        x = (images.permute(0, 3, 1, 2).float() / 255 - MEAN) / STD  # channels_last in memory
+        x = normalised(images)
         for name in self.order:
             x = getattr(self, name)(x)
         x = functional.dropout(x, self.dropouts[0], self.training).mean((2, 3))
         return self.logits(functional.dropout(x, self.dropouts[1], self.training))
+
+
+class Published(nn.Module):
+    """A network of torchvision, with its dropout, on images as they come."""
+
+    def __init__(self, name: str, classes: int):
+        super().__init__()
+        from torchvision import models  # the rows of DKSENet do without
+
+        self.net = models.get_model(name, num_classes=classes)
+
+    def forward(self, images):
+        """(B, S, S, 3) uint8 -> the logits (B, K)."""
+        return self.net(normalised(images))
+
+
+def normalised(images):
+    """(B, S, S, 3) uint8 -> (B, 3, S, S), channels_last in memory."""
+    return (images.permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
+
+
+def make_net(config: dict[str, Any], arrays: dict[str, np.ndarray]) -> nn.Module:
+    """The config's network with the weights of a benchmarks.jax_side.save_weights."""
+    name = config["model"]["name"]
+    if name == "dkse_net":
+        net = DKSENet(config)
+        load(net, arrays)
+        return net
+    published = Published(name, config["data"]["synthetic"]["kinds"])
+    published.net.load_state_dict({key: torch.from_numpy(array) for key, array in arrays.items()})
+    return published
 
 
 def load(net: DKSENet, arrays: dict[str, np.ndarray]) -> None:
@@ -143,8 +174,8 @@ def load(net: DKSENet, arrays: dict[str, np.ndarray]) -> None:
     net.load_state_dict(state)
 
 
-def fold(net: DKSENet) -> None:
-    """Puts every BatchNorm into the convolution before it; eval mode."""
+def fold(net: nn.Module) -> None:
+    """Puts every BatchNorm of a DKSENet into the convolution before it; eval mode."""
     for module in net.eval().modules():
         if isinstance(module, NormReLU):
             fused = fuse_conv_bn_eval(getattr(module, module.last), module.norm)

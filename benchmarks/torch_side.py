@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.serving import Task, product_rate, serve
-from benchmarks.torch_net import DKSENet, Separable, fold, load
+from benchmarks.torch_net import Separable, fold, make_net
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
@@ -27,8 +27,7 @@ def build(kind: str, config: str, weights: str, compile: bool) -> Task:
     batch = settings["train"]["batch_size"]
     images = torch.tensor(arrays.pop("images")[:batch], device=DEVICE)
     labels = torch.tensor(arrays.pop("labels")[:batch], dtype=torch.int64, device=DEVICE)
-    net = DKSENet(settings)
-    load(net, arrays)
+    net = make_net(settings, arrays)
     if kind == "inference":
         fold(net)
     net = net.to(DEVICE, memory_format=torch.channels_last)
@@ -38,7 +37,7 @@ def build(kind: str, config: str, weights: str, compile: bool) -> Task:
     return train_task(net, settings, images, labels, compiled)
 
 
-def inference_task(net: DKSENet, settings: dict, images, compiled: Callable) -> Task:
+def inference_task(net: nn.Module, settings: dict, images, compiled: Callable) -> Task:
     """The logits of a batch, by the folded network."""
     forward = compiled(net, dynamic=False)
 
@@ -51,7 +50,7 @@ def inference_task(net: DKSENet, settings: dict, images, compiled: Callable) -> 
     return Task(call, lambda: logits(checked, images), device_peak())
 
 
-def train_task(net: DKSENet, settings: dict, images, labels, compiled: Callable) -> Task:
+def train_task(net: nn.Module, settings: dict, images, labels, compiled: Callable) -> Task:
     """One update, as dkse_jax.training.steps does it."""
     optimizing = settings["optimizer"]
     pointwise = [m.pointwise.weight for m in net.modules() if isinstance(m, Separable)]

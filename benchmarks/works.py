@@ -16,17 +16,19 @@ from statistics import median
 from typing import IO, Any, NamedTuple
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from benchmarks import input_pipeline, startup
 from benchmarks.workers import Worker, ask_all, check_logits, ratios, take_turns
-from configs import art5, dkse
+from configs import art5, base, dkse
 from dkse_jax.config import to_json
 
 Row = dict[str, Any]
 
-TRAIN = (("best", 16), ("figure10", 8))  # variant, batch
+TRAIN = (("best", 16), ("figure10", 8), ("resnet50", 8), ("vgg16", 8))  # network, batch
 INFERENCE = (("best", 1), ("best", 32), ("figure10", 1), ("figure10", 32))
 MEMORY = ("best", 16)
+PUBLISHED = {"resnet50": 224, "vgg16": 224}  # torchvision's, by their pixels; others are variants
 LARGEST_BATCH = 32
 TURN_SECONDS = 0.5  # a turn of short works is several calls
 JAX_SIDE = [sys.executable, "-m", "benchmarks.jax_side"]
@@ -39,10 +41,14 @@ MOST_SECONDS = 100.0  # of one work; fewer rounds than asked for where they take
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the flags say; folder is temporary, for weights and logits, log for other output."""
+    """What the flags say; folder is temporary, for weights and logits, log for other output.
+
+    published: whether the other sides have torchvision's networks.
+    """
 
     works: tuple[str, ...]
     torch_python: str | None
+    published: bool
     rounds: int
     data_root: str | None
     dtype: str
@@ -62,11 +68,12 @@ def plan(settings: Settings) -> list[Work]:
     """The works in their order."""
     works: list[Work] = []
     if "train" in settings.works:
-        for variant, batch in TRAIN:
-            works.append(_comparison(settings, "train", variant, batch, 110))
+        for network, batch in TRAIN:
+            if settings.published or network not in PUBLISHED:
+                works.append(_comparison(settings, "train", network, batch, 110))
     if "inference" in settings.works:
-        for variant, batch in INFERENCE:
-            works.append(_comparison(settings, "inference", variant, batch, 45))
+        for network, batch in INFERENCE:
+            works.append(_comparison(settings, "inference", network, batch, 45))
     if "memory" in settings.works:
         name = f"peak memory, train step, {MEMORY[0]}, batch {MEMORY[1]}"
         works.append(Work(name, 90, lambda: peak_memory(settings, name)))
@@ -80,17 +87,18 @@ def plan(settings: Settings) -> list[Work]:
     return works
 
 
-def _comparison(settings: Settings, kind: str, variant: str, batch: int, seconds: float) -> Work:
+def _comparison(settings: Settings, kind: str, network: str, batch: int, seconds: float) -> Work:
     what = {"train": "train step", "inference": "inference"}[kind]
-    name = f"{what}, {variant}, batch {batch}"
-    return Work(name, seconds, lambda: compare(settings, name, kind, variant, batch))
+    pixels = f" at {PUBLISHED[network]} px" if network in PUBLISHED else ""
+    name = f"{what}, {network}{pixels}, batch {batch}"
+    return Work(name, seconds, lambda: compare(settings, name, kind, network, batch))
 
 
-def compare(settings: Settings, name: str, kind: str, variant: str, batch: int) -> list[Row]:
+def compare(settings: Settings, name: str, kind: str, network: str, batch: int) -> list[Row]:
     """Ours against each of the others, after all logits were found equal."""
-    path, macs = weights(settings, variant)
+    path, macs = weights(settings, network)
     with sides(settings) as workers:
-        ask_all(workers, "prepare", lambda w: task(settings, w.name, kind, variant, batch, path))
+        ask_all(workers, "prepare", lambda w: task(settings, w.name, kind, network, batch, path))
         files = {worker: settings.folder / f"{worker.name}.npy" for worker in workers}
         ask_all(workers, "logits", lambda worker: {"path": str(files[worker])})
         ours, *others = (np.load(files[worker]) for worker in workers)
@@ -120,12 +128,12 @@ def compare(settings: Settings, name: str, kind: str, variant: str, batch: int) 
 
 def peak_memory(settings: Settings, name: str) -> list[Row]:
     """The most that a process holds during three train steps, each side in a process of its own."""
-    variant, batch = MEMORY
-    path, _ = weights(settings, variant)
+    network, batch = MEMORY
+    path, _ = weights(settings, network)
     with sides(settings) as workers:
         before, peaks = [], []
         for worker in workers:
-            arguments = task(settings, worker.name, "train", variant, batch, path)
+            arguments = task(settings, worker.name, "train", network, batch, path)
             before.append(worker.ask("prepare", **arguments)["rss_before"] / 2**20)
             worker.ask("run", seconds=0, least=2)
             peaks.append(worker.ask("peak", steps=3)["peak"] / 2**20)
@@ -163,10 +171,10 @@ def roofline(settings: Settings) -> dict[str, Any]:
 
 
 def task(
-    settings: Settings, side: str, kind: str, variant: str, batch: int, weights: str
+    settings: Settings, side: str, kind: str, network: str, batch: int, weights: str
 ) -> dict[str, Any]:
     """The arguments of a `prepare` request to a side."""
-    config = dkse.get_config(variant)
+    config = network_config(network)
     config.train.batch_size = batch
     config.model.dtype = settings.dtype
     if side == "plain":
@@ -178,14 +186,24 @@ def task(
 
 
 @functools.cache
-def weights(settings: Settings, variant: str) -> tuple[str, int]:
-    """The file of a variant's weights and images, and the network's MACs for one image."""
-    path = settings.folder / f"{variant}.npz"
-    config = dkse.get_config(variant)
+def weights(settings: Settings, network: str) -> tuple[str, int]:
+    """The file of a network's weights and images, and its MACs for one image."""
+    path = settings.folder / f"{network}.npz"
+    config = network_config(network)
     config.train.batch_size = LARGEST_BATCH
     with jax_worker(settings) as worker:
         answer = worker.ask("weights", config=to_json(config), path=str(path))
     return str(path), answer["macs"]
+
+
+def network_config(network: str) -> ConfigDict:
+    """The config of a network of PUBLISHED or of a variant of configs/dkse.py."""
+    if network not in PUBLISHED:
+        return dkse.get_config(network)
+    config = base.get_config()
+    config.model.name = network
+    config.data.image_size = PUBLISHED[network]
+    return config
 
 
 @contextlib.contextmanager

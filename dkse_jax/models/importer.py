@@ -93,6 +93,18 @@ def import_tensors(
     return unflatten_dict(variables)
 
 
+def export_tensors(network: str, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The variables as torchvision publishes them, without counters: undoes `import_tensors`.
+
+    A network that timm alone publishes is as timm's. Raises UserError for one that none publishes.
+    """
+    flat = flatten_dict(variables)
+    return {
+        name: _published(np.asarray(flat[slot.path]), slot)
+        for name, slot in layouts(network, variables)[0].items()
+    }
+
+
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
     """The tensors of a .safetensors file by name. Raises UserError where it cannot be read."""
     if path.suffix in PICKLES:
@@ -144,6 +156,15 @@ def _converted(tensor: np.ndarray, variable: Any, grid: int) -> np.ndarray:
     if tensor.ndim == 4:
         tensor = tensor.transpose(2, 3, 1, 0)
     return np.ascontiguousarray(tensor.reshape(variable.shape), variable.dtype)
+
+
+def _published(variable: np.ndarray, slot: Slot) -> np.ndarray:
+    """The variable in the published layout, where channels are first: undoes `_converted`."""
+    if variable.ndim == 2:
+        variable = variable.reshape(slot.grid, slot.grid, -1, variable.shape[-1])
+    if variable.ndim == 4:
+        variable = variable.transpose(3, 2, 0, 1)
+    return np.ascontiguousarray(variable.reshape(slot.shape))
 
 
 def _is_other_head(tensor: np.ndarray, slot: Slot) -> bool:

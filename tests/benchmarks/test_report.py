@@ -22,6 +22,7 @@ RESULTS = {
         "flax": "0.12.12",
         "numpy": "2.5",
         "torch": "2.13 (Python 3.11)",
+        "torchvision": "0.28",
         "load_before": 0.1,
     },
     "roofline": {
@@ -75,7 +76,9 @@ def test_the_page_names_the_machine_and_the_date():
     text = page(RESULTS)
     assert "2026-01-31: float32" in text
     assert "A processor, 2 cores, 23.5 GiB, Linux x86_64; cpu (cpu)" in text
-    assert "python 3.12.1, jax 0.12, flax 0.12.12, torch 2.13 (Python 3.11)" in text
+    assert (
+        "python 3.12.1, jax 0.12, flax 0.12.12, torch 2.13 (Python 3.11), torchvision 0.28" in text
+    )
     assert "60 (JAX), 80 (PyTorch) GFLOP/s" in text
     assert "12.5 GB/s" in text
     assert table(RESULTS) in text

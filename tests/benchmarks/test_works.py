@@ -1,6 +1,8 @@
 import contextlib
 import io
 import json
+import platform
+import sys
 from pathlib import Path
 
 import jax
@@ -9,7 +11,7 @@ import pytest
 from flax.traverse_util import unflatten_dict
 
 from benchmarks import jax_side, works
-from benchmarks.run import left
+from benchmarks.run import left, run, torch_versions
 from benchmarks.workers import check_logits
 from benchmarks.works import Settings, Work, plan, task
 from dkse_jax.config import to_json
@@ -21,6 +23,7 @@ def settings(**fields) -> Settings:
     defaults = {
         "works": ("train", "inference", "input", "startup", "memory"),
         "torch_python": None,
+        "published": True,
         "rounds": 3,
         "data_root": None,
         "dtype": "float32",
@@ -35,10 +38,16 @@ def test_the_plan():
     assert names == [
         "train step, best, batch 16",
         "train step, figure10, batch 8",
+        "train step, resnet50 at 224 px, batch 8",
+        "train step, vgg16 at 224 px, batch 8",
         "input",
         "waiting for data, art5",
     ]
-    assert len(plan(settings())) == 9
+    assert len(plan(settings())) == 11
+    left_out = {work.name for work in plan(settings())} - {
+        work.name for work in plan(settings(published=False))
+    }
+    assert left_out == set(names[2:4])
 
 
 def test_the_sides_get_the_same_config_in_their_forms():
@@ -61,6 +70,42 @@ def test_the_sides_get_the_same_config_in_their_forms():
         "torch eager": ("compile", False),
         "torch.compile": ("compile", True),
     }
+
+
+def test_a_published_network_has_its_pixels_and_five_classes():
+    asked = task(settings(), "torch eager", "train", "vgg16", 8, "w.npz")
+    config = json.loads(asked["config"])
+    assert (config["model"]["name"], config["data"]["image_size"]) == ("vgg16", 224)
+    assert config["data"]["synthetic"]["kinds"] == 5
+    assert config["train"]["batch_size"] == 8
+
+
+@pytest.mark.parametrize("torchvision", ["0.29", None])
+def test_published_networks_are_compared_where_there_is_torchvision(
+    torchvision, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "torch.py").write_text("__version__ = '2.14'")
+    if torchvision:
+        (tmp_path / "torchvision.py").write_text(f"__version__ = '{torchvision}'")
+    planned = []
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(works, "plan", lambda settings: planned.append(settings) or [])
+    monkeypatch.setattr(works, "roofline", lambda settings: {"flops_per_s": 1.0})
+    torch_python = sys.executable
+    assert torch_versions(torch_python) == {
+        "torch": f"2.14 (Python {platform.python_version()})"
+    } | ({"torchvision": torchvision} if torchvision else {})
+    run(
+        ("train",),
+        torch_python=torch_python,
+        rounds=3,
+        data_root=None,
+        out=tmp_path,
+        dtype="float32",
+    )
+    assert [settings.published for settings in planned] == [bool(torchvision)]
+    sentence = f"{torch_python} has no torchvision: resnet50, vgg16 are left out\n"
+    assert (sentence in capsys.readouterr().out) == (not torchvision)
 
 
 def test_the_time_left_follows_the_pace():
@@ -134,6 +179,20 @@ def test_memory_is_compared_after_two_steps(sides):
     assert (first["ours"], first["other_value"], first["ratio"]) == (2, 3, 1.5)
     assert first["ours_before_model"] == 1
     assert sides[0].asked == ["prepare", "run", "peak"]
+
+
+def test_a_published_network_is_kept_by_its_published_names():
+    config = works.network_config("resnet50")
+    config.model.name = "resnet18"  # smaller
+    image = jax.ShapeDtypeStruct((1, 224, 224, 3), np.float32)
+    template = jax.eval_shape(jax_side.make_model(config).init, jax.random.key(0), image)
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda leaf: rng.random(leaf.shape, np.float32), template)
+    arrays = jax_side.to_arrays(config, variables)
+    assert arrays["fc.weight"].shape == (5, 512)
+    jax.tree.map(
+        np.testing.assert_array_equal, jax_side.from_arrays(config, arrays), dict(variables)
+    )
 
 
 def test_our_side_has_the_logits_of_the_network(config, tmp_path):

@@ -14,6 +14,7 @@ from dkse_jax.errors import UserError
 from dkse_jax.models import list_models
 from dkse_jax.models.importer import (
     RULES,
+    export_tensors,
     import_tensors,
     import_weights,
     layouts,
@@ -62,9 +63,10 @@ def test_names_and_shapes_are_the_libraries(name, network):
         assert {slot.path for slot in slots.values()} == set(flatten_dict(template))
 
 
-def test_both_layouts_of_vgg_give_the_same_variables():
-    """On a thin VGG: the rules do not know the widths."""
-    template = {
+@pytest.fixture(scope="module")
+def thin_vgg():
+    """A template: the rules do not know the widths."""
+    return {
         "params": {
             "conv1_1": {"conv": {"kernel": np.zeros((3, 3, 3, 2), np.float32)}},
             "fc6": {"dense": {"kernel": np.zeros((7 * 7 * 2, 4), np.float32)}},
@@ -72,6 +74,10 @@ def test_both_layouts_of_vgg_give_the_same_variables():
             "logits": {"kernel": np.zeros((4, 3), np.float32)},
         }
     }
+
+
+def test_both_layouts_of_vgg_give_the_same_variables(thin_vgg):
+    template = thin_vgg
     torchvision, timm = layouts("vgg16", template)
     linear = _drawn(torchvision)
     convolution = {
@@ -90,6 +96,15 @@ def resnet18(network):
     """(shapes of the variables, drawn published tensors), for five classes."""
     _, template = network("resnet18")
     return template, _drawn(layouts("resnet18", template)[0])
+
+
+def test_exported_tensors_are_those_that_were_imported(resnet18, thin_vgg):
+    thin = thin_vgg, _drawn(layouts("vgg16", thin_vgg)[0])
+    for name, (template, tensors) in {"resnet18": resnet18, "vgg16": thin}.items():
+        exported = export_tensors(name, import_tensors(name, tensors, template))
+        assert exported.keys() == tensors.keys()
+        for theirs, tensor in tensors.items():
+            np.testing.assert_array_equal(exported[theirs], tensor, err_msg=theirs, strict=True)
 
 
 def test_a_file_fills_every_variable_and_counters_of_batches_are_dropped(resnet18, tmp_path):
