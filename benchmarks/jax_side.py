@@ -154,7 +154,7 @@ def save_weights(config: str, path: str) -> dict[str, Any]:
     return {"macs": totals(count(model, size))[1]}
 
 
-def to_arrays(settings: ConfigDict, variables: Any) -> dict[str, np.ndarray]:
+def to_arrays(settings: ConfigDict, variables: Any) -> dict[str, Any]:
     """The variables by their paths; those of a published network as torchvision has them."""
     if settings.model.name in RULES:
         return export_tensors(settings.model.name, variables)
