@@ -33,6 +33,7 @@ def get_config() -> ConfigDict:
     config.data.source = "synthetic"  # synthetic | folder | tfds
     config.data.root = ""  # folder: the images; tfds: its data_dir ("" is its own default)
     config.data.image_size = 299  # side in pixels of the square that the network trains on
+    config.data.levels = False  # True: stretch each channel of a picture to black and white first
     config.data.normalisation = (
         "centred"  # centred | imagenet | inception: published weights want theirs
     )

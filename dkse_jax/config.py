@@ -113,6 +113,7 @@ FIELDS: dict[str, Rule] = {
     "data.source": _choice("synthetic", "folder", "tfds"),
     "data.root": _TEXT,
     "data.image_size": _whole(min(_LEAST_IMAGE_SIZES.values())),
+    "data.levels": Rule(bool),
     "data.normalisation": _choice("centred", "imagenet", "inception"),
     "data.evaluation_scale": Rule(float, lambda value: 1 <= value <= 4, "from 1 to 4"),
     "data.classes": Rule(int, lambda value: value == 0 or value >= 2, "0 for all, or at least 2"),

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from dkse_jax.data.augment import augment
 from dkse_jax.data.sources import Source
-from dkse_jax.data.transform import Transform, centre_view, min_side_for_crops
+from dkse_jax.data.transform import Transform, min_side_for_crops, stretched
 
 Batch = dict[str, np.ndarray]
 
@@ -28,15 +28,16 @@ def training_batches(
     area_min = config.augment.crop_area_min if config.augment.enabled else 1.0
     min_side = min_side_for_crops(size, area_min)
 
+    def make_view(epoch: int, index: int) -> np.ndarray:
+        image = source.read(index, min_side)
+        if config.data.levels:
+            image = stretched(image)
+        return augment(image, size, config.augment, _rng(config.seed, epoch, index))
+
     def make_batch(step: int) -> Batch:
         positions = range((step - 1) * batch_size, step * batch_size)
         places = [place(position, len(source), config.seed) for position in positions]
-        images = [
-            augment(
-                source.read(index, min_side), size, config.augment, _rng(config.seed, epoch, index)
-            )
-            for epoch, index in places
-        ]
+        images = [make_view(epoch, index) for epoch, index in places]
         index = np.array([index for _, index in places])
         return {"image": np.stack(images), "label": source.labels[index], "index": index}
 
@@ -55,7 +56,7 @@ def evaluation_batches(
         indices = range(start, min(start + batch_size, len(source)))
         images = np.zeros((batch_size, transform.size, transform.size, 3), np.uint8)
         for slot, index in enumerate(indices):
-            images[slot] = centre_view(source.read(index, transform.size), transform.size)
+            images[slot] = transform.view(source.read(index, transform.size))
         return {"image": images, "count": np.array(len(indices))}
 
     return _in_threads(range(0, len(source), batch_size), make_batch, threads)

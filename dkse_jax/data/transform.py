@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
-from PIL import Image
+from PIL import Image, ImageOps
 
 # The mean and standard deviation of each channel, of values from 0 to 1. Published weights want
 # those with which they were trained: Inception-v4's the last, the others ImageNet's.
@@ -21,11 +21,12 @@ NORMALISATIONS = {
 class Transform:
     """How a picture becomes the network's input.
 
-    The largest centred square, scaled to size x size pixels (bilinear, antialiased); then
-    (value / 255 - mean) / std for each channel.
+    Its levels are stretched, if `levels` (see `stretched`); the largest centred square is scaled to
+    size x size pixels (bilinear, antialiased); then (value / 255 - mean) / std for each channel.
     """
 
     size: int
+    levels: bool = False
     mean: tuple[float, float, float] = NORMALISATIONS["centred"][0]
     std: tuple[float, float, float] = NORMALISATIONS["centred"][1]
 
@@ -33,12 +34,25 @@ class Transform:
     def of(cls, data_config: ConfigDict) -> "Transform":
         """The transform for config.data."""
         size = round(data_config.image_size * data_config.evaluation_scale)
-        return cls(size, *NORMALISATIONS[data_config.normalisation])
+        return cls(size, data_config.levels, *NORMALISATIONS[data_config.normalisation])
 
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> "Transform":
         """The inverse of dataclasses.asdict and a trip through JSON."""
-        return cls(saved["size"], tuple(saved["mean"]), tuple(saved["std"]))
+        return cls(saved["size"], saved["levels"], tuple(saved["mean"]), tuple(saved["std"]))
+
+    def view(self, image: np.ndarray) -> np.ndarray:
+        """The network's input but for the last step, uint8 (H, W, 3) -> (size, size, 3)."""
+        return centre_view(stretched(image) if self.levels else image, self.size)
+
+
+def stretched(image: np.ndarray) -> np.ndarray:
+    """Maps each channel's darkest hundredth to black and its lightest to white, the rest linearly.
+
+    That takes out the tint of the paper, the fading of the ink and the exposure of a scan. uint8
+    (H, W, 3) -> the same.
+    """
+    return np.asarray(ImageOps.autocontrast(Image.fromarray(image), cutoff=1))
 
 
 def centre_view(image: np.ndarray, size: int) -> np.ndarray:

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -108,3 +110,14 @@ def test_fingerprint_changes_with_ids_labels_and_class_names():
         Source(source.class_names, source.ids, 1 - source.labels, source.groups, source.read),
     ]
     assert len({fingerprint(s) for s in (source, *other)}) == 4
+
+
+def test_training_views_are_stretched_as_those_that_are_judged(config):
+    ramp = np.arange(50, 130, dtype=np.uint8)[None, :, None].repeat(40, 0).repeat(3, 2)
+    source = dataclasses.replace(make_source(8), read=lambda i, min_side: ramp)
+    config.augment.enabled, config.data.levels = False, True
+    transform = Transform.of(config.data)
+    judged = next(evaluation_batches(source, transform, batch_size=4, threads=1))["image"]
+    trained = batches_of(source, config, 1, 1)[0]["image"]
+    np.testing.assert_array_equal(trained, judged)
+    assert np.ptp(trained) > 85  # of the middle half of a ramp from black to white; 40 as it came

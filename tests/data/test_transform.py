@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from dkse_jax.data.transform import Transform, centre_view, min_side_for_crops, normalise
+from dkse_jax.data.transform import Transform, centre_view, min_side_for_crops, normalise, stretched
 
 
 def test_centre_view_takes_the_middle_square():
@@ -56,3 +56,19 @@ def test_the_normalisation_is_the_configs(config):
     )
     config.data.normalisation = "centred"
     np.testing.assert_allclose(normalise(white, Transform.of(config.data)), 2.0)
+
+
+def test_stretched_levels_take_out_tint_and_exposure():
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (40, 50, 1), np.uint8).repeat(3, 2)
+    faded = np.round(picture * [0.5, 0.45, 0.3] + [60, 50, 20]).astype(np.uint8)
+    assert np.abs(stretched(faded).astype(int) - stretched(picture)).max() <= 4
+    assert stretched(faded).min() == 0
+    assert stretched(faded).max() == 255
+
+
+def test_the_view_stretches_the_whole_picture_before_it_is_cut():
+    picture = np.zeros((20, 60, 3), np.uint8)
+    picture[:, :15], picture[:, 20:40], picture[:, 45:] = 50, 100, 150
+    np.testing.assert_array_equal(Transform(10, levels=True).view(picture)[:, 2:-2], 170)
+    np.testing.assert_array_equal(Transform(10).view(picture)[:, 2:-2], 100)
