@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from dkse_jax import devices
@@ -18,8 +16,9 @@ from dkse_jax.evaluation.evaluate import make_forward, predict
 from dkse_jax.evaluation.gradcam import choose_stage
 from dkse_jax.evaluation.overlays import MAX_EXAMPLES, make_explain, write_overlays
 from dkse_jax.evaluation.report import summary, write_report
+from dkse_jax.evaluation.restore import restore_best
 from dkse_jax.models import create_model
-from dkse_jax.workdir import checkpoint, description
+from dkse_jax.workdir import description
 
 
 def evaluate_run(
@@ -50,15 +49,10 @@ def evaluate_run(
     model = create_model(config.model, len(inputs["class_names"]))
     stage = _stage_to_explain(model, transform.size, gradcam, stage)
     source = choose_source(config, inputs, split, root)
-    step = checkpoint.best_step(workdir)
-    if step is None:
-        raise UserError(f"--workdir={workdir} has no evaluated checkpoint yet; train it first")
+    mesh = devices.make_mesh()
+    step, variables = restore_best(workdir, model, transform.size, mesh)
 
     devices.use_compilation_cache()
-    mesh = devices.make_mesh()
-    images = jnp.zeros((1, transform.size, transform.size, 3))
-    target = devices.abstract(jax.eval_shape(model.init, jax.random.key(0), images), mesh)
-    variables = checkpoint.restore_variables(workdir, step, target)
 
     print(f"evaluating step {step} on {split}: {len(source)} images", flush=True)
     log_probabilities = predict(

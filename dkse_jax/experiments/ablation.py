@@ -128,6 +128,7 @@ def _against_first(row: Row, rows: Sequence[Row], seeds: int, workdir: Path) -> 
     if row is rows[0] or other_data or not both:
         return None
     ours, first = (
-        [runs.judged(each, seed, workdir) for seed in sorted(both)] for each in (row, rows[0])
+        [runs.judged(runs.run_workdir(workdir, each, seed)) for seed in sorted(both)]
+        for each in (row, rows[0])
     )
     return difference(ours, first, samples=BOOTSTRAP_SAMPLES, seed=0)

@@ -5,6 +5,7 @@ and the record R/seed-s.json, which is {} until the run is finished.
 """
 
 import csv
+import functools
 import json
 import statistics
 import time
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -22,13 +22,14 @@ from dkse_jax.data.sources import Source, load_splits
 from dkse_jax.data.transform import Transform
 from dkse_jax.evaluation.evaluate import make_forward
 from dkse_jax.evaluation.report import write_report
+from dkse_jax.evaluation.restore import restore_best
 from dkse_jax.evaluation.run import evaluate_run
 from dkse_jax.experiments.compare import Judged
 from dkse_jax.experiments.tables import Row
 from dkse_jax.models import create_model
 from dkse_jax.models.counts import count, totals
 from dkse_jax.training.loop import describe_inputs, train
-from dkse_jax.workdir import checkpoint, description
+from dkse_jax.workdir import description
 from dkse_jax.workdir.files import write_atomically
 
 TIMED_CALLS = 30
@@ -148,15 +149,16 @@ class Described(NamedTuple):
 def _features(split: Source, config: ConfigDict, workdir: Path) -> Described:
     from dkse_jax.experiments.features import split_features
 
-    file = workdir / f"features-{fingerprint(split)[:16]}.npz"
+    # The seed too: painted pictures of another seed have the same names.
+    file = workdir / f"features-{config.seed}-{fingerprint(split)[:16]}.npz"
     if not file.exists():
         start = time.monotonic()
         features = split_features(split, config.data.threads)
         draft = file.with_suffix(".tmp.npz")
         np.savez(draft, features=features, seconds=time.monotonic() - start)
         draft.replace(file)
-    kept = np.load(file)
-    return Described(kept["features"], float(kept["seconds"]))
+    with np.load(file) as kept:
+        return Described(kept["features"], float(kept["seconds"]))
 
 
 def milliseconds_an_image(run_folder: Path) -> float:
@@ -165,12 +167,8 @@ def milliseconds_an_image(run_folder: Path) -> float:
     transform = Transform.from_json(inputs["transform"])
     model = create_model(config.model, len(inputs["class_names"]))
     mesh = devices.make_mesh(jax.devices()[:1])
+    _, variables = restore_best(run_folder, model, transform.size, mesh)
     image = np.zeros((1, transform.size, transform.size, 3), np.uint8)
-    shape = jax.ShapeDtypeStruct(image.shape, jnp.float32)
-    target = devices.abstract(jax.eval_shape(model.init, jax.random.key(0), shape), mesh)
-    step = checkpoint.best_step(run_folder)
-    assert step is not None, "a run that was judged has a best checkpoint"
-    variables = checkpoint.restore_variables(run_folder, step, target)
     classify = make_forward(model, transform, mesh)(variables)
     times = []
     for _ in range(TIMED_CALLS):
@@ -180,9 +178,9 @@ def milliseconds_an_image(run_folder: Path) -> float:
     return statistics.median(times)
 
 
-def judged(row: Row, seed: int, workdir: Path) -> Judged:
-    """The answers of a finished run on its test split."""
-    folder = run_workdir(workdir, row, seed)
+@functools.cache  # a table is written after each run, and finished ones change no more
+def judged(folder: Path) -> Judged:
+    """The answers of the finished run in a folder on its test split."""
     config = description.load_config(folder)
     source = load_splits(config.data, config.seed)["test"]
     with (folder / "eval/test/predictions.csv").open(encoding="utf-8", newline="") as file:

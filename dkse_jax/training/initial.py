@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from dkse_jax import devices
 from dkse_jax.errors import UserError, nearest
+from dkse_jax.evaluation.restore import restore_best
 from dkse_jax.models import create_model
-from dkse_jax.workdir import checkpoint, description
+from dkse_jax.workdir import description
 
 HEAD = "logits"  # the last layer of every network
 
@@ -40,15 +40,9 @@ def initial_variables(
 
 def _of_run(workdir: Path, fresh: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
     config, inputs = description.load_config(workdir), description.load_inputs(workdir)
-    step = checkpoint.best_step(workdir)
-    if step is None:
-        raise UserError(f"config.init_from={workdir} has no evaluated checkpoint yet")
     model = create_model(config.model, len(inputs["class_names"]))
     size = inputs["transform"]["size"]
-    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    mesh = devices.make_mesh()
-    target = devices.abstract(jax.eval_shape(model.init, jax.random.key(0), images), mesh)
-    theirs = flatten_dict(checkpoint.restore_variables(workdir, step, target))
+    theirs = flatten_dict(restore_best(workdir, model, size, devices.make_mesh())[1])
     ours = flatten_dict(fresh)
 
     keep_head = tuple(inputs["class_names"]) != tuple(class_names)

@@ -102,3 +102,11 @@ def test_traditional_classifiers_are_rows_too(short, tmp_path, monkeypatch):
     assert [line["row"] for line in lines] == ["svm", "knn"]
     assert all(int(line["n"]) == 3 * 7 for line in lines)
     assert "\n- `--rows=resnet50`, about " in (tmp_path / "table-baselines.md").read_text()
+
+
+def test_painted_pictures_of_another_seed_are_described_anew(short, tmp_path, monkeypatch):
+    monkeypatch.setattr(ablation, "_seconds", lambda *_: 1.0)
+    short.data.image_size = 75
+    run(short, tmp_path, table="baselines", only=["knn"], seeds=2)
+    found = sorted(path.name.split("-")[1] for path in tmp_path.glob("features-*.npz"))
+    assert found == ["0"] * 3 + ["1"] * 3

@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +41,7 @@ def test_another_run_gives_its_best_weights(config, trained, fresh):
     own = placed(fresh(3))
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), own)
     start = started_from(own, initial_variables(config, shapes, names))
-    jax.tree.map(np.testing.assert_array_equal, start, best_of(trained, config))
+    chex.assert_trees_all_equal(start, best_of(trained, config))
 
 
 @pytest.mark.parametrize("names", [["a", "b", "c"], ["a", "b", "c", "d"]])
