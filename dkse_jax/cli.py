@@ -8,6 +8,7 @@ from pathlib import Path
 
 from absl import flags
 
+from dkse_jax import interrupts
 from dkse_jax.config import unknown_field, validate
 from dkse_jax.errors import UserError, nearest
 
@@ -19,21 +20,23 @@ def run(main: Callable[[], None], flag_values: flags.FlagValues = flags.FLAGS) -
     """Parses `sys.argv` into the flags, checks the config flag if there is one, calls `main`.
 
     A flag named `config` is one of `config_flags.DEFINE_config_file`. UserError, also from
-    `main`, ends the program with its sentence and exit code 2; Ctrl-C with 130; other exceptions
-    are bugs and keep their traceback. `--help` prints the docstring of main's module.
+    `main`, ends the program with its sentence and exit code 2; SIGINT and SIGTERM with 130 and 143
+    (see `interrupts`); other exceptions are bugs and keep their traceback. `--help` prints the
+    docstring of main's module.
     """
     try:
-        if _HELP & set(sys.argv[1:]):
-            print(_help(main, flag_values))
-            sys.exit(0)
-        _parse(main, flag_values)
-        main()
+        with interrupts.heard():
+            if _HELP & set(sys.argv[1:]):
+                print(_help(main, flag_values))
+                sys.exit(0)
+            _parse(main, flag_values)
+            main()
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    except interrupts.Interrupted as signal:
+        print(signal, file=sys.stderr)
+        sys.exit(signal.exit_code)
 
 
 def _module(main: Callable[[], None]) -> str:

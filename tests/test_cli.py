@@ -1,5 +1,6 @@
 """A small script of this test: flags, a config."""
 
+import signal
 import subprocess
 import sys
 import textwrap
@@ -11,6 +12,7 @@ from ml_collections import config_flags
 
 from dkse_jax import cli
 from dkse_jax.errors import UserError
+from dkse_jax.interrupts import Interrupted
 
 # ml_collections loads config files in a way that Python 3.12 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -182,8 +184,8 @@ def test_a_bug_in_a_config_file_keeps_its_traceback(script, tmp_path, error):
 def test_what_main_raises(script):
     script.raises = UserError("the folder is empty")
     assert script.run("--workdir=a", BASE)[::3] == (2, "the folder is empty\n")
-    script.raises = KeyboardInterrupt()
-    assert script.run("--workdir=a", BASE)[::3] == (130, "interrupted\n")
+    script.raises = Interrupted(signal.SIGTERM)
+    assert script.run("--workdir=a", BASE)[::3] == (143, "stopped by SIGTERM\n")
     script.raises = ValueError("a bug")
     with pytest.raises(ValueError, match="a bug"):
         script.run("--workdir=a", BASE)

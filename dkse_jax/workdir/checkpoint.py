@@ -18,7 +18,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from dkse_jax.errors import UserError
-from dkse_jax.workdir.files import reserve, sync, write_atomically
+from dkse_jax.workdir.files import disk_trouble_told, reserve, sync, write_atomically
 
 Tree = Any  # a pytree of arrays; as a target, of jax.ShapeDtypeStruct with shardings
 
@@ -34,7 +34,7 @@ def save(
     training: Tree,
     metrics: dict[str, float],
 ) -> None:
-    """Saves a step, then keeps only the newest and the best step.
+    """Saves a step, then keeps only the two newest and the best step.
 
     When it returns, the step is on the disk; when it is killed, the step does not exist and what
     it left is removed at the next save. A step saved before is replaced.
@@ -51,11 +51,12 @@ def save(
     """
     root = _root(workdir)
     folder = root / str(step)
-    try:
+    with disk_trouble_told(f"cannot save step {step} in", root):
         root.mkdir(exist_ok=True)
-        _record_path(root, step).unlink(missing_ok=True)
         _remove_leftovers(root)
         reserve(root, _size((variables, training)))
+        _record_path(root, step).unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
         with _checkpointer() as checkpointer:
             checkpointer.save(
                 folder,
@@ -67,13 +68,7 @@ def save(
         for path in (root, folder, *folder.rglob("*")):
             sync(path)
         _write_record(root, {"step": step, "metrics": metrics, "files": _digests(folder)})
-    except (OSError, ValueError) as error:
-        free = shutil.disk_usage(workdir).free // 2**20
-        reason = str(error).splitlines()[0]
-        raise UserError(f"cannot save step {step} in {root} ({free} MiB free): {reason}") from error
-    for old in set(_steps(root)) - {step, _best(root)}:
-        _record_path(root, old).unlink()
-        shutil.rmtree(root / str(old), ignore_errors=True)
+    _thin_out(root)
 
 
 def latest_step(workdir: str | os.PathLike[str]) -> int | None:
@@ -86,6 +81,23 @@ def best_step(workdir: str | os.PathLike[str]) -> int | None:
     """Returns the undamaged step of the highest accuracy, of equals that of the lowest loss."""
     root = _root(workdir)
     return _best(root, [step for step in _steps(root) if _is_good(root, step)])
+
+
+def read_metrics(workdir: str | os.PathLike[str], step: int) -> dict[str, float]:
+    """Returns the metrics of a saved step; empty if it was not evaluated."""
+    return _read_record(_root(workdir), step)["metrics"]
+
+
+def write_metrics(workdir: str | os.PathLike[str], step: int, metrics: dict[str, float]) -> None:
+    """Adds the metrics to a step that was saved before it was evaluated.
+
+    Raises:
+        UserError: when the disk is full or cannot be written; the step then stands as it was.
+    """
+    root = _root(workdir)
+    with disk_trouble_told(f"cannot save the metrics of step {step} in", root):
+        _write_record(root, _read_record(root, step) | {"metrics": metrics})
+    _thin_out(root)
 
 
 def restore(
@@ -203,6 +215,14 @@ def _best(root: Path, steps: list[int] | None = None) -> int | None:
         if metrics:
             ranks.append((metrics["accuracy"], -metrics["loss"], step))
     return max(ranks)[2] if ranks else None
+
+
+def _thin_out(root: Path) -> None:
+    """Keeps the newest step, the one before it, in case the newest gets damaged, and the best."""
+    steps = _steps(root)
+    for old in set(steps) - {*steps[-2:], _best(root)}:
+        _record_path(root, old).unlink()
+        shutil.rmtree(root / str(old), ignore_errors=True)
 
 
 def _digests(folder: Path) -> dict[str, str]:
