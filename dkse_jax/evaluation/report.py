@@ -29,6 +29,7 @@ def write_report(
     read_image: Callable[[int], np.ndarray],
     bootstrap_samples: int,
     seed: int,
+    skipped: Sequence[tuple[str, str, str]] = (),
 ) -> dict[str, Any]:
     """Writes the report of one split: the files of `FILES`, all of them or none.
 
@@ -47,9 +48,11 @@ def write_report(
         read_image: index -> (H, W, 3) uint8; called for the mistakes that are shown.
         bootstrap_samples: behind the interval of the accuracy.
         seed: of the bootstrap.
+        skipped: the (file, class, reason) of images that could not be read and are not among the
+            N; if there are any, skipped.csv lists them.
 
     Returns:
-        What metrics.json holds: step, then the keys of `metrics.summarise`.
+        What metrics.json holds: step, skipped (how many), then the keys of `metrics.summarise`.
 
     Raises:
         UserError: the folder holds something that is not a report.
@@ -57,7 +60,7 @@ def write_report(
     """
     if len(source_ids) != len(labels):
         raise ValueError(f"{len(source_ids)} ids and {len(labels)} labels do not belong together")
-    result = {"step": step} | metrics.summarise(
+    result = {"step": step, "skipped": len(skipped)} | metrics.summarise(
         log_probabilities,
         labels,
         groups,
@@ -84,6 +87,9 @@ def write_report(
         _write_predictions(
             new / "predictions.csv", source_ids, labels, predictions, probabilities, class_names
         )
+        if skipped:
+            rows = ([_cell(text) for text in row] for row in skipped)
+            _write_csv(new / "skipped.csv", ["file", "label", "reason"], rows)
         pictures.confusion_png(new / "confusion.png", matrix, class_names)
         pictures.mistakes_png(new / "mistakes.png", mistakes, total=total, examples=len(labels))
         if folder.exists():
@@ -97,7 +103,8 @@ def summary(result: dict[str, Any]) -> str:
     low, high = result["interval95"]
     lines = [
         f"accuracy {result['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%})"
-        f" on {result['n']:,} examples in {result['groups']:,} groups",
+        f" on {result['n']:,} examples in {result['groups']:,} groups"
+        + (f"; {result['skipped']:,} could not be read" if result["skipped"] else ""),
         f"loss {result['loss']:.4f}, top-2 accuracy {result['top2']:.2%},"
         f" calibration error {result['ece']:.2%}",
         f"{'n':>9} {'precision':>10} {'recall':>7} {'F1':>7}  class",

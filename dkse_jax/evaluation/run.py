@@ -7,8 +7,9 @@ import flax.linen as nn
 from ml_collections import ConfigDict
 
 from dkse_jax import devices
+from dkse_jax.data.bad_images import bad_images
 from dkse_jax.data.pipeline import fingerprint
-from dkse_jax.data.sources import Source, load_all, load_splits
+from dkse_jax.data.sources import Source, load_all, load_splits, subset
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.data.transform import Transform
 from dkse_jax.errors import UserError, nearest
@@ -55,6 +56,7 @@ def evaluate_run(
     devices.use_compilation_cache()
 
     print(f"evaluating step {step} on {split}: {len(source)} images", flush=True)
+    bad = bad_images(source, config.data)
     log_probabilities = predict(
         make_forward(model, transform, mesh),
         variables,
@@ -62,7 +64,10 @@ def evaluate_run(
         transform,
         batch_size=config.eval.batch_size,
         threads=config.data.threads,
+        bad=bad,
     )
+    if bad:
+        source = subset(source, bad.readable())
     folder = workdir / "eval" / split
     metrics = write_report(
         folder,
@@ -75,6 +80,7 @@ def evaluate_run(
         read_image=lambda index: source.read(index, 256),
         bootstrap_samples=config.eval.bootstrap_samples,
         seed=config.seed,
+        skipped=bad.rows() if bad else (),
     )
     print(summary(metrics))
     print(f"report: {folder}", flush=True)

@@ -12,9 +12,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dkse_jax import devices, interrupts
+from dkse_jax.data.bad_images import BadImages, bad_images
 from dkse_jax.data.pipeline import Batch, batch_hash, training_batches
-from dkse_jax.data.sources import Source
-from dkse_jax.data.transform import Transform
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation.evaluate import Forward, make_forward, predict
 from dkse_jax.evaluation.metrics import accuracy_and_loss
@@ -95,7 +94,10 @@ def follow(
     """
     config, examples = plan.config, plan.splits["train"]
     step = saved = int(state.step)
-    batches = training_batches(examples, config, first_step=step + 1, last_step=plan.last_step)
+    bad = {name: bad_images(split, config.data) for name, split in plan.splits.items()}
+    batches = training_batches(
+        examples, config, first_step=step + 1, last_step=plan.last_step, bad=bad["train"]
+    )
     progress = Progress(
         plan.last_step,
         len(examples) / config.train.batch_size,
@@ -115,7 +117,7 @@ def follow(
 
     def judge() -> dict[str, float]:
         with progress.paused(), interrupts.breakable():
-            on_val = evaluate(forward, state, plan.splits["val"], plan.transform, config)
+            on_val = evaluate(plan, forward, state, bad["val"])
         journal.write(step, "val", on_val)
         return on_val
 
@@ -207,18 +209,21 @@ def training_line(plan: Plan, step: int, metrics: Metrics, batch: Batch) -> dict
 
 
 def evaluate(
-    forward: Forward, state: TrainState, split: Source, transform: Transform, config: ConfigDict
+    plan: Plan, forward: Forward, state: TrainState, bad: BadImages | None
 ) -> dict[str, float]:
-    """Accuracy and loss over a whole split; prints them."""
+    """Accuracy and loss over the whole of val; prints them."""
+    split = plan.splits["val"]
     log_probabilities = predict(
         forward,
         state.variables(),
         split,
-        transform,
-        batch_size=config.eval.batch_size,
-        threads=config.data.threads,
+        plan.transform,
+        batch_size=plan.config.eval.batch_size,
+        threads=plan.config.data.threads,
+        bad=bad,
     )
-    metrics = accuracy_and_loss(log_probabilities, split.labels)
+    labels = split.labels[bad.readable()] if bad else split.labels
+    metrics = accuracy_and_loss(log_probabilities, labels)
     print(
         f"step {int(state.step)}  val accuracy {metrics['accuracy']:.4f}"
         f"  val loss {metrics['loss']:.4f}",

@@ -87,10 +87,10 @@ def test_evaluation_visits_each_example_once_and_pads(examples):
     batches = list(
         evaluation_batches(make_source(examples), Transform(size=32), batch_size=8, threads=2)
     )
-    seen = np.concatenate([b["image"][: int(b["count"]), 0, 0, 0] for b in batches])
+    seen = np.concatenate([b["image"][b["real"], 0, 0, 0] for b in batches])
     np.testing.assert_array_equal(seen, np.arange(examples))
     assert all(b["image"].shape == (8, 32, 32, 3) for b in batches)
-    assert not batches[-1]["image"][int(batches[-1]["count"]) :].any()
+    assert not batches[-1]["image"][~batches[-1]["real"]].any()
 
 
 def test_a_reading_error_reaches_the_caller_as_it_is(config):
