@@ -1,0 +1,118 @@
+"""Circumstances to plant: each function changes what a script meets (see launch.py)."""
+
+import os
+import time
+from pathlib import Path
+
+AT_STEP = 20
+
+
+def _pause(phase: str, seconds: float = 1000.0) -> None:
+    print(f"PAUSED {phase}", flush=True)
+    time.sleep(seconds)
+
+
+def pause_judging() -> None:
+    """The evaluation on val stops after its first batch."""
+    from dkse_jax.evaluation import evaluate
+
+    whole = evaluate.evaluation_batches
+
+    def batches(*arguments, **named):
+        for batch in whole(*arguments, **named):
+            yield batch
+            _pause("judging")
+
+    evaluate.evaluation_batches = batches
+
+
+def pause_data() -> None:
+    """The batch of step AT_STEP never comes: its reader hangs."""
+    from dkse_jax.data import pipeline
+
+    whole = pipeline.place
+
+    def place(position, examples, seed):
+        if position >= 8 * (AT_STEP - 1):
+            _pause("data")
+        return whole(position, examples, seed)
+
+    pipeline.place = place
+
+
+def pause_step() -> None:
+    """Step AT_STEP takes long."""
+    from dkse_jax.training import loop
+
+    whole = loop.compiled
+
+    def compiled(*arguments):
+        program = whole(*arguments)
+
+        def train_step(state, images, labels):
+            if int(state.step) == AT_STEP - 1:
+                _pause("step")
+            return program(state, images, labels)
+
+        return train_step
+
+    loop.compiled = compiled
+
+
+def pause_saving() -> None:
+    """The save of a step takes a while between its files and its record."""
+    from dkse_jax.workdir import checkpoint
+
+    whole = checkpoint._write_record
+
+    def write_record(root, record):
+        _pause("saving", 2.0)
+        whole(root, record)
+
+    checkpoint._write_record = write_record
+
+
+def clock_jumps() -> None:
+    """Every call of the wall clock is an hour back or thirty days ahead of the one before."""
+    calls = iter(range(10**9))
+    whole = time.time
+    time.time = lambda: whole() + (-3600 if next(calls) % 2 else 30 * 86400)
+
+
+def gradient_overflows() -> None:
+    """At step AT_STEP a gradient is infinite, and with it the weights."""
+    import jax
+    import jax.numpy as jnp
+
+    from dkse_jax.training import loop
+
+    whole = loop.compiled
+
+    def compiled(*arguments):
+        program = whole(*arguments)
+
+        def train_step(state, images, labels):
+            state, metrics = program(state, images, labels)
+            if int(state.step) == AT_STEP:
+                params = jax.tree.map(lambda leaf: leaf.at[...].set(jnp.inf), state.params)
+                state = state.replace(params=params)
+            return state, metrics
+
+        return train_step
+
+    loop.compiled = compiled
+
+
+def memory_reported() -> None:
+    """Prints the resident memory in MiB after every hundredth step."""
+    from dkse_jax.training import loop
+
+    whole = loop.training_line
+
+    def training_line(plan, step, metrics, batch):
+        if step % 100 == 0:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            print(f"RESIDENT {pages * os.sysconf('SC_PAGE_SIZE') / 2**20:.1f}", flush=True)
+        return whole(plan, step, metrics, batch)
+
+    loop.training_line = training_line
