@@ -18,6 +18,7 @@ from dkse_jax.evaluation.overlays import MAX_EXAMPLES, make_explain, write_overl
 from dkse_jax.evaluation.report import summary, write_report
 from dkse_jax.evaluation.restore import restore_best
 from dkse_jax.models import create_model
+from dkse_jax.progress import say
 from dkse_jax.workdir import description
 
 
@@ -54,7 +55,7 @@ def evaluate_run(
 
     devices.use_compilation_cache()
 
-    print(f"evaluating step {step} on {split}: {len(source)} images", flush=True)
+    say(f"evaluating step {step} on {split}: {len(source)} images")
     log_probabilities = predict(
         make_forward(model, transform, mesh),
         variables,
@@ -77,7 +78,7 @@ def evaluate_run(
         seed=config.seed,
     )
     print(summary(metrics))
-    print(f"report: {folder}", flush=True)
+    say(f"report: {folder}")
     if gradcam is not None and stage is not None:
         paths = write_overlays(
             folder / "gradcam",
@@ -89,8 +90,8 @@ def evaluate_run(
             count=gradcam,
             threads=config.data.threads,
         )
-        print(f"Grad-CAM at {stage}: {len(paths)} pictures in {folder / 'gradcam'}")
-    print(f"{split} accuracy {metrics['accuracy']:.4f}; look at {folder / 'confusion.png'}")
+        say(f"Grad-CAM at {stage}: {len(paths)} pictures in {folder / 'gradcam'}")
+    say(f"{split} accuracy {metrics['accuracy']:.4f}; look at {folder / 'confusion.png'}")
 
 
 def _stage_to_explain(

@@ -21,6 +21,7 @@ from dkse_jax.errors import UserError
 from dkse_jax.evaluation.evaluate import make_forward, predict
 from dkse_jax.evaluation.metrics import accuracy_and_loss
 from dkse_jax.models import create_model
+from dkse_jax.progress import say
 from dkse_jax.training.estimate import announce
 from dkse_jax.training.initial import check_frozen, initial_variables, started_from
 from dkse_jax.training.optimizer import make_optimizer, make_schedule
@@ -110,7 +111,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
                     on_val = evaluate(forward, state, splits["val"], transform, config)
                     journal.write(step, "val", on_val)
                 checkpoint.save(workdir, step, state.variables(), training_part(state), on_val)
-    print(f"done: python eval.py --workdir={workdir}", flush=True)
+    say(f"done: python eval.py --workdir={workdir}")
 
 
 def describe_inputs(splits: dict[str, Source], transform: Transform) -> dict[str, Any]:

@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 
 from dkse_jax.errors import UserError
+from dkse_jax.progress import say
 from dkse_jax.workdir.files import reserve, sync, write_atomically
 
 Tree = Any  # a pytree of arrays; as a target, of jax.ShapeDtypeStruct with shardings
@@ -47,15 +50,19 @@ def save(
         metrics: "accuracy" and "loss" on the validation split; empty if not evaluated.
 
     Raises:
-        UserError: when the disk is full or cannot be written; older steps are then untouched.
+        UserError: when a value is not finite, or the disk is full or cannot be written; what was
+            saved before is then untouched.
     """
+    _check_finite({**variables, **training}, step)
     root = _root(workdir)
     folder = root / str(step)
     try:
         root.mkdir(exist_ok=True)
-        _record_path(root, step).unlink(missing_ok=True)
         _remove_leftovers(root)
         reserve(root, _size((variables, training)))
+        _record_path(root, step).unlink(missing_ok=True)
+        if folder.exists():
+            shutil.rmtree(folder)
         with _checkpointer() as checkpointer:
             checkpointer.save(
                 folder,
@@ -68,9 +75,8 @@ def save(
             sync(path)
         _write_record(root, {"step": step, "metrics": metrics, "files": _digests(folder)})
     except (OSError, ValueError) as error:
-        free = shutil.disk_usage(workdir).free // 2**20
-        reason = str(error).splitlines()[0]
-        raise UserError(f"cannot save step {step} in {root} ({free} MiB free): {reason}") from error
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise UserError(f"cannot save step {step} in {root}{_free(root)}: {reason}") from error
     for old in set(_steps(root)) - {step, _best(root)}:
         _record_path(root, old).unlink()
         shutil.rmtree(root / str(old), ignore_errors=True)
@@ -121,13 +127,39 @@ def restore_newest(
         try:
             return step, *restore(workdir, step, variables_target, training_target)
         except DamagedCheckpoint as error:
-            print(f"{error}; it is set aside as {step}.damaged", flush=True)
+            say(f"{error}; it is set aside as {step}.damaged")
             _set_aside(root, step)
     return None
 
 
+def _check_finite(tree: Tree, step: int) -> None:
+    """Raises UserError at the first leaf with a NaN or an infinity."""
+    for name, leaf in _leaves(tree).items():
+        # On the host, where the leaf goes next: a program for all leaves takes seconds to compile.
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not np.isfinite(leaf).all():
+            raise UserError(
+                f"step {step} is not saved: {name} is not finite; start again in a new workdir with"
+                " a smaller config.optimizer.learning_rate"
+            )
+
+
 def _size(tree: Tree) -> int:
     return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+
+
+def _free(root: Path) -> str:
+    try:
+        return f" ({shutil.disk_usage(root).free // 2**20} MiB free)"
+    except OSError:  # as where the workdir was deleted
+        return ""
+
+
+def _leaves(tree: Tree) -> dict[str, Any]:
+    """The leaves by name, such as "params/head/bias"."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
 
 
 def _checkpointer() -> ocp.Checkpointer:
@@ -160,14 +192,10 @@ def _restore(
 
 def _check_leaves(saved: Tree, target: Tree, where: str) -> None:
     """Raises UserError at the first difference; orbax would cast a dtype in silence."""
-
-    def leaves(tree: Tree) -> dict[str, str]:
-        return {
-            jax.tree_util.keystr(path, simple=True, separator="/"): f"{leaf.dtype}{leaf.shape}"
-            for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-        }
-
-    there, here = leaves(saved), leaves(target)
+    there, here = (
+        {name: f"{leaf.dtype}{leaf.shape}" for name, leaf in _leaves(tree).items()}
+        for tree in (saved, target)
+    )
     for name in sorted(there.keys() | here.keys()):
         if name not in here:
             raise UserError(f"{where} has {name}, which this network has not")
