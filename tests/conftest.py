@@ -5,6 +5,7 @@ import os
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_NUM_CPU_DEVICES"] = "8"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+os.environ["PLANTED_SECRET"] = "planted-4f1d2c86"  # tests/test_security.py looks for it in runs
 
 from functools import partial
 from pathlib import Path

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pathlib
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -165,7 +166,7 @@ def _write_predictions(
 ) -> None:
     names = [_cell(name) for name in class_names]
     header = ["file", "label", "prediction", "probability"]
-    header += [f"p({plain_text(name)})" for name in class_names]
+    header += [_cell(f"p({name})") for name in class_names]
     rows = (
         [_cell(source_id), names[label], names[prediction], f"{row[prediction]:.6g}"]
         + [f"{p:.6g}" for p in row]
@@ -184,6 +185,8 @@ def _write_csv(path: pathlib.Path, header: list[str], rows: Iterable[list]) -> N
 
 
 def _cell(name: str) -> str:
-    """A name as a CSV cell that no spreadsheet takes for a formula (OWASP, CSV Injection)."""
-    text = plain_text(name)
-    return f"'{text}" if text.lstrip().startswith(tuple("=+-@＝＋－＠")) else text
+    """A name as a CSV cell that no spreadsheet takes for a formula (OWASP, CSV Injection).
+
+    Where a comma divides whole numbers from tenths, a spreadsheet ends cells at semicolons.
+    """
+    return re.sub(r"(^|;)(?=\s*[=+\-@＝＋－＠])", r"\1'", plain_text(name))

@@ -15,15 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import orbax.checkpoint as ocp
 
 from dkse_jax.errors import UserError
 from dkse_jax.progress import say
 from dkse_jax.workdir.files import reserve, sync, write_atomically
-
-Tree = Any  # a pytree of arrays; as a target, of jax.ShapeDtypeStruct with shardings
+from dkse_jax.workdir.leaves import Tree, check_finite, check_leaves
 
 
 class DamagedCheckpoint(UserError):
@@ -53,7 +50,7 @@ def save(
         UserError: when a value is not finite, or the disk is full or cannot be written; what was
             saved before is then untouched.
     """
-    _check_finite({**variables, **training}, step)
+    check_finite({**variables, **training}, step)
     root = _root(workdir)
     folder = root / str(step)
     try:
@@ -75,8 +72,9 @@ def save(
             sync(path)
         _write_record(root, {"step": step, "metrics": metrics, "files": _digests(folder)})
     except (OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise UserError(f"cannot save step {step} in {root}{_free(root)}: {reason}") from error
+        raise UserError(
+            f"cannot save step {step} in {root}{_free(root)}: {_reason(error)}"
+        ) from error
     for old in set(_steps(root)) - {step, _best(root)}:
         _record_path(root, old).unlink()
         shutil.rmtree(root / str(old), ignore_errors=True)
@@ -101,7 +99,7 @@ def restore(
 
     Raises:
         DamagedCheckpoint: a file is not what was saved, or the step does not exist.
-        UserError: a name, shape or dtype differs from the target's.
+        UserError: a name, shape or dtype differs from the target's, or orbax cannot read the files.
     """
     restored = _restore(workdir, step, {"variables": variables_target, "training": training_target})
     return restored["variables"], restored["training"]
@@ -132,17 +130,6 @@ def restore_newest(
     return None
 
 
-def _check_finite(tree: Tree, step: int) -> None:
-    """Raises UserError at the first leaf with a NaN or an infinity."""
-    for name, leaf in _leaves(tree).items():
-        # On the host, where the leaf goes next: a program for all leaves takes seconds to compile.
-        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not np.isfinite(leaf).all():
-            raise UserError(
-                f"step {step} is not saved: {name} is not finite; start again in a new workdir with"
-                " a smaller config.optimizer.learning_rate"
-            )
-
-
 def _size(tree: Tree) -> int:
     return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
@@ -154,12 +141,8 @@ def _free(root: Path) -> str:
         return ""
 
 
-def _leaves(tree: Tree) -> dict[str, Any]:
-    """The leaves by name, such as "params/head/bias"."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
+def _reason(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _checkpointer() -> ocp.Checkpointer:
@@ -176,35 +159,22 @@ def _restore(
 ) -> dict[str, Tree]:
     root = _root(workdir)
     _verify(root, step)
-    folder = root / str(step)
-    with _checkpointer() as checkpointer:
-        saved = checkpointer.metadata(folder).item_metadata
-        for item, target in targets.items():
-            _check_leaves(saved[item].tree, target, f"step {step} in {root}")
-        restored = checkpointer.restore(
-            folder,
-            args=ocp.args.Composite(
-                **{item: ocp.args.StandardRestore(target) for item, target in targets.items()}
-            ),
-        )
+    where = f"step {step} in {root}"
+    arguments = {item: ocp.args.StandardRestore(target) for item, target in targets.items()}
+    try:
+        with _checkpointer() as checkpointer:
+            saved = checkpointer.metadata(root / str(step)).item_metadata
+            for item, target in targets.items():  # first: no array is larger than the target's
+                check_leaves(saved[item].tree, target, where)
+            restored = checkpointer.restore(root / str(step), args=ocp.args.Composite(**arguments))
+    except UserError:
+        raise
+    except Exception as error:  # orbax raises nearly any type for files that it did not write
+        raise UserError(
+            f"{where} is undamaged, but cannot be read, as if written by another version of orbax:"
+            f" {_reason(error)}"
+        ) from error
     return {item: restored[item] for item in targets}
-
-
-def _check_leaves(saved: Tree, target: Tree, where: str) -> None:
-    """Raises UserError at the first difference; orbax would cast a dtype in silence."""
-    there, here = (
-        {name: f"{leaf.dtype}{leaf.shape}" for name, leaf in _leaves(tree).items()}
-        for tree in (saved, target)
-    )
-    for name in sorted(there.keys() | here.keys()):
-        if name not in here:
-            raise UserError(f"{where} has {name}, which this network has not")
-        if name not in there:
-            raise UserError(f"{where} has no {name}, which this network has")
-        if there[name] != here[name]:
-            raise UserError(
-                f"{where} has {name} of {there[name]}, but this network has it of {here[name]}"
-            )
 
 
 def _root(workdir: str | os.PathLike[str]) -> Path:
