@@ -11,6 +11,7 @@ from absl import flags
 from dkse_jax import interrupts
 from dkse_jax.config import unknown_field, validate
 from dkse_jax.errors import UserError, nearest
+from dkse_jax.text import plain_text
 
 _HELP = {"--help", "-help", "-h", "-?", "--helpfull"}
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
@@ -32,7 +33,8 @@ def run(main: Callable[[], None], flag_values: flags.FlagValues = flags.FLAGS) -
             _parse(main, flag_values)
             main()
     except UserError as error:
-        print(error, file=sys.stderr)
+        for sentence in error.args:  # plain: paths and names of other people's files are in it
+            print(plain_text(str(sentence)), file=sys.stderr)
         sys.exit(2)
     except interrupts.Interrupted as signal:
         print(signal, file=sys.stderr)

@@ -249,7 +249,7 @@ def validate(config: ConfigDict) -> None:
     mistakes = [sentence for sentence in found if sentence]
     mistakes = mistakes or list(_conflicts(values))
     if mistakes:
-        raise UserError("\n".join(mistakes))
+        raise UserError(*mistakes)
 
 
 def to_json(config: ConfigDict) -> str:

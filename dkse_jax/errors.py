@@ -5,7 +5,13 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake of the user's: the scripts print its one sentence and exit with code 2."""
+    """A mistake of the user's: the scripts print its one sentence and exit with code 2.
+
+    Of several mistakes that are told at once, each is an argument, and a line of the text.
+    """
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

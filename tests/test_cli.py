@@ -191,6 +191,15 @@ def test_what_main_raises(script):
         script.run("--workdir=a", BASE)
 
 
+def test_an_error_is_plain_text_and_each_mistake_a_line(script):
+    script.raises = UserError('the class "a\nb\x1b]0;t\x07" of \u202e.jpg', "and\r another")
+    code, _, _, err = script.run("--workdir=a", BASE)
+    assert (code, err) == (
+        2,
+        'the class "a\ufffdb\ufffd]0;t\ufffd" of \ufffd.jpg\nand\ufffd another\n',
+    )
+
+
 def test_help_prints_the_docstring_and_the_flags(script):
     code, config, out, err = script.run("--help")
     assert (code, config, err) == (0, None, "")

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from dkse_jax.data.decode import BadImage
 from dkse_jax.data.sources import Source
 from dkse_jax.errors import UserError
+from dkse_jax.progress import say
 
 
 class BadImages:
@@ -38,7 +39,7 @@ class BadImages:
                 return
             self._reasons[index] = str(error)
             found, all_images = len(self._reasons), len(self._source)
-        print(f"skipped: {error}", flush=True)
+        say(f"skipped: {error}")
         if found > self._max_percent / 100 * all_images:
             raise UserError(
                 f"{found} of {all_images} images cannot be read, more than"

@@ -94,13 +94,18 @@ def place(position: int, examples: int, seed: int) -> tuple[int, int]:
 def batch_hash(source: Source, index: np.ndarray) -> str:
     """Twelve hexadecimal digits that tell which examples, in which order, a batch holds."""
     ids = "\n".join(source.ids[i] for i in index)
-    return hashlib.sha256(ids.encode()).hexdigest()[:12]
+    return hashlib.sha256(_encoded(ids)).hexdigest()[:12]
 
 
 def fingerprint(source: Source) -> str:
     """Sixty-four hexadecimal digits that change with any class name, id or label of a split."""
     lines = [*source.class_names, *source.ids, *map(str, source.labels.tolist())]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256(_encoded("\n".join(lines))).hexdigest()
+
+
+def _encoded(names: str) -> bytes:
+    """In UTF-8, and bytes of a file name that are no text as they are."""
+    return names.encode("utf-8", "surrogateescape")
 
 
 @functools.lru_cache(maxsize=4)  # a batch touches two epochs at most, and threads run ahead

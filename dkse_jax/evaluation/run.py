@@ -19,6 +19,7 @@ from dkse_jax.evaluation.overlays import MAX_EXAMPLES, make_explain, write_overl
 from dkse_jax.evaluation.report import summary, write_report
 from dkse_jax.evaluation.restore import restore_best
 from dkse_jax.models import create_model
+from dkse_jax.progress import say
 from dkse_jax.workdir import description
 
 
@@ -55,7 +56,7 @@ def evaluate_run(
 
     devices.use_compilation_cache()
 
-    print(f"evaluating step {step} on {split}: {len(source)} images", flush=True)
+    say(f"evaluating step {step} on {split}: {len(source)} images")
     bad = bad_images(source, config.data)
     log_probabilities = predict(
         make_forward(model, transform, mesh),
@@ -83,7 +84,7 @@ def evaluate_run(
         skipped=bad.rows() if bad else (),
     )
     print(summary(metrics))
-    print(f"report: {folder}", flush=True)
+    say(f"report: {folder}")
     if gradcam is not None and stage is not None:
         paths = write_overlays(
             folder / "gradcam",
@@ -95,8 +96,8 @@ def evaluate_run(
             count=gradcam,
             threads=config.data.threads,
         )
-        print(f"Grad-CAM at {stage}: {len(paths)} pictures in {folder / 'gradcam'}")
-    print(f"{split} accuracy {metrics['accuracy']:.4f}; look at {folder / 'confusion.png'}")
+        say(f"Grad-CAM at {stage}: {len(paths)} pictures in {folder / 'gradcam'}")
+    say(f"{split} accuracy {metrics['accuracy']:.4f}; look at {folder / 'confusion.png'}")
 
 
 def _stage_to_explain(

@@ -158,7 +158,7 @@ def _features(split: Source, config: ConfigDict, workdir: Path) -> Described:
         draft = file.with_suffix(".tmp.npz")
         np.savez(draft, features=features, seconds=time.monotonic() - start)
         draft.replace(file)
-    with np.load(file) as kept:
+    with np.load(file, allow_pickle=False) as kept:
         return Described(kept["features"], float(kept["seconds"]))
 
 

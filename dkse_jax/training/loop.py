@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,15 @@ from dkse_jax.data.pipeline import Batch, batch_hash, training_batches
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation.evaluate import Forward, make_forward, predict
 from dkse_jax.evaluation.metrics import accuracy_and_loss
+from dkse_jax.progress import say
+from dkse_jax.text import csv_text
 from dkse_jax.training.estimate import announce
 from dkse_jax.training.initial import initial_variables, started_from
 from dkse_jax.training.plan import Plan, describe_inputs, make_plan
 from dkse_jax.training.state import TrainState, initialise
 from dkse_jax.training.steps import Metrics, TrainStep, make_train_step
 from dkse_jax.workdir import checkpoint, description
+from dkse_jax.workdir.files import disk_trouble_told, write_atomically
 from dkse_jax.workdir.journal import Journal, Progress
 from dkse_jax.workdir.lock import locked
 
@@ -64,7 +67,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
             journal = Journal(workdir, step, config.log.tensorboard, unjudged=unjudged)
             with journal, interrupts.deferred():
                 follow(plan, workdir, journal, train_step, forward, state, unjudged=unjudged)
-    print(f"done: python eval.py --workdir={workdir}", flush=True)
+    say(f"done: python eval.py --workdir={workdir}")
 
 
 def follow(
@@ -124,6 +127,7 @@ def follow(
     def save(on_val: dict[str, float]) -> None:
         with progress.paused():
             checkpoint.save(workdir, step, state.variables(), training_part(state), on_val)
+            list_skipped(workdir, bad)
 
     try:
         if unjudged:
@@ -143,8 +147,19 @@ def follow(
         record()
         if step > saved:
             save({})
-        print(f"step {step} is saved; the same command goes on from there", flush=True)
+        say(f"step {step} is saved; the same command goes on from there")
         raise
+
+
+def list_skipped(workdir: Path, bad: Mapping[str, BadImages | None]) -> None:
+    """Adds the unreadable images that were met, if any, to the list in the workdir."""
+    path = workdir / "skipped.csv"
+    met = [row for images in bad.values() if images for row in images.rows()]
+    if met:
+        header, *lines = csv_text(("file", "label", "reason"), met).splitlines()
+        with disk_trouble_told("cannot write", path):
+            known = path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else []
+            write_atomically(path, "\n".join([header, *sorted({*lines, *known}), ""]))
 
 
 def training_part(state: TrainState) -> dict[str, Any]:
@@ -166,11 +181,11 @@ def compiled(train_step: Any, state: TrainState, config: ConfigDict) -> TrainSte
     size, batch_size = config.data.image_size, config.train.batch_size
     images = jax.ShapeDtypeStruct((batch_size, size, size, 3), np.uint8)
     labels = jax.ShapeDtypeStruct((batch_size,), np.int32)
-    print("compiling the training step ...", flush=True)
+    say("compiling the training step ...")
     start = time.monotonic()
     program = train_step.lower(state, images, labels).compile()
     devices.return_free_memory()
-    print(f"compiled in {time.monotonic() - start:.0f} s", flush=True)
+    say(f"compiled in {time.monotonic() - start:.0f} s")
     return program
 
 

@@ -18,9 +18,9 @@ import jax
 import orbax.checkpoint as ocp
 
 from dkse_jax.errors import UserError
-from dkse_jax.workdir.files import disk_trouble_told, reserve, sync, write_atomically
-
-Tree = Any  # a pytree of arrays; as a target, of jax.ShapeDtypeStruct with shardings
+from dkse_jax.progress import say
+from dkse_jax.workdir.files import disk_trouble_told, reason_of, reserve, sync, write_atomically
+from dkse_jax.workdir.leaves import Tree, check_finite, check_leaves
 
 
 class DamagedCheckpoint(UserError):
@@ -47,8 +47,10 @@ def save(
         metrics: "accuracy" and "loss" on the validation split; empty if not evaluated.
 
     Raises:
-        UserError: when the disk is full or cannot be written; older steps are then untouched.
+        UserError: when a value is not finite, or the disk is full or cannot be written; what was
+            saved before is then untouched.
     """
+    check_finite({**variables, **training}, step)
     root = _root(workdir)
     folder = root / str(step)
     with disk_trouble_told(f"cannot save step {step} in", root):
@@ -56,7 +58,8 @@ def save(
         _remove_leftovers(root)
         reserve(root, _size((variables, training)))
         _record_path(root, step).unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(folder)
         with _checkpointer() as checkpointer:
             checkpointer.save(
                 folder,
@@ -107,7 +110,7 @@ def restore(
 
     Raises:
         DamagedCheckpoint: a file is not what was saved, or the step does not exist.
-        UserError: a name, shape or dtype differs from the target's.
+        UserError: a name, shape or dtype differs from the target's, or orbax cannot read the files.
     """
     restored = _restore(workdir, step, {"variables": variables_target, "training": training_target})
     return restored["variables"], restored["training"]
@@ -133,7 +136,7 @@ def restore_newest(
         try:
             return step, *restore(workdir, step, variables_target, training_target)
         except DamagedCheckpoint as error:
-            print(f"{error}; it is set aside as {step}.damaged", flush=True)
+            say(f"{error}; it is set aside as {step}.damaged")
             _set_aside(root, step)
     return None
 
@@ -156,39 +159,22 @@ def _restore(
 ) -> dict[str, Tree]:
     root = _root(workdir)
     _verify(root, step)
-    folder = root / str(step)
-    with _checkpointer() as checkpointer:
-        saved = checkpointer.metadata(folder).item_metadata
-        for item, target in targets.items():
-            _check_leaves(saved[item].tree, target, f"step {step} in {root}")
-        restored = checkpointer.restore(
-            folder,
-            args=ocp.args.Composite(
-                **{item: ocp.args.StandardRestore(target) for item, target in targets.items()}
-            ),
-        )
+    where = f"step {step} in {root}"
+    arguments = {item: ocp.args.StandardRestore(target) for item, target in targets.items()}
+    try:
+        with _checkpointer() as checkpointer:
+            saved = checkpointer.metadata(root / str(step)).item_metadata
+            for item, target in targets.items():  # first: no array is larger than the target's
+                check_leaves(saved[item].tree, target, where)
+            restored = checkpointer.restore(root / str(step), args=ocp.args.Composite(**arguments))
+    except UserError:
+        raise
+    except Exception as error:  # orbax raises nearly any type for files that it did not write
+        raise UserError(
+            f"{where} is undamaged, but cannot be read, as if written by another version of orbax:"
+            f" {reason_of(error)}"
+        ) from error
     return {item: restored[item] for item in targets}
-
-
-def _check_leaves(saved: Tree, target: Tree, where: str) -> None:
-    """Raises UserError at the first difference; orbax would cast a dtype in silence."""
-
-    def leaves(tree: Tree) -> dict[str, str]:
-        return {
-            jax.tree_util.keystr(path, simple=True, separator="/"): f"{leaf.dtype}{leaf.shape}"
-            for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-        }
-
-    there, here = leaves(saved), leaves(target)
-    for name in sorted(there.keys() | here.keys()):
-        if name not in here:
-            raise UserError(f"{where} has {name}, which this network has not")
-        if name not in there:
-            raise UserError(f"{where} has no {name}, which this network has")
-        if there[name] != here[name]:
-            raise UserError(
-                f"{where} has {name} of {there[name]}, but this network has it of {here[name]}"
-            )
 
 
 def _root(workdir: str | os.PathLike[str]) -> Path:

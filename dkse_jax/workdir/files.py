@@ -37,8 +37,12 @@ def disk_trouble_told(doing: str, path: Path) -> Iterator[None]:
     except (OSError, ValueError) as error:  # orbax raises both
         there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
         free = shutil.disk_usage(there).free // 2**20
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{doing} {path} ({free} MiB free): {reason}") from error
+        raise UserError(f"{doing} {path} ({free} MiB free): {reason_of(error)}") from error
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of what an error says, or its type."""
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def sync(path: Path) -> None:

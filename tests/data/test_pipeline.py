@@ -121,3 +121,9 @@ def test_training_views_are_stretched_as_those_that_are_judged(config):
     trained = batches_of(source, config, 1, 1)[0]["image"]
     np.testing.assert_array_equal(trained, judged)
     assert np.ptp(trained) > 85  # of the middle half of a ramp from black to white; 40 as it came
+
+
+def test_bytes_of_a_name_that_are_no_text_are_told_apart():
+    sources = [dataclasses.replace(make_source(1), ids=(name,)) for name in ("\udce9", "\udce8")]
+    assert len({fingerprint(source) for source in sources}) == 2
+    assert len({batch_hash(source, np.array([0])) for source in sources}) == 2

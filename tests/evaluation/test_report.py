@@ -103,14 +103,15 @@ def test_perfect_classifier_reads_no_image(tmp_path):
 
 
 def test_hostile_names_are_neutral(tmp_path):
-    names = ["=cmd()", "@a\nb", "<script>", " +1", "$x$\x1b[2J", "plain"]
+    names = ["=cmd()", "@a\nb", "<script>", " +1", "$x$\x1b[2J", "a;=b"]
     ids = [f"-{i},\t\udce9.jpg" for i in range(41)]
     result, _ = write(tmp_path / "r", names=names, ids=ids)
-    neutral = ["'=cmd()", "'@a\ufffdb", "<script>", "' +1", "$x$\ufffd[2J", "plain"]
+    neutral = ["'=cmd()", "'@a\ufffdb", "<script>", "' +1", "$x$\ufffd[2J", "a;'=b"]
     header, *body = rows(tmp_path / "r" / "confusion.csv")
     assert header[1:] == [row[0] for row in body] == neutral
     header, *body = rows(tmp_path / "r" / "predictions.csv")
     assert header[4] == "p(=cmd())"
+    assert header[-1] == "p(a;'=b)"
     assert [row[0] for row in body] == [f"'-{i},\ufffd\ufffd.jpg" for i in range(41)]
     assert {row[1] for row in body} <= set(neutral)
     for name in ("confusion.csv", "predictions.csv"):

@@ -313,6 +313,41 @@ def test_a_vanished_workdir_is_told(tmp_path):
         save(tmp_path / "gone", 1)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_state_that_is_not_finite_is_refused_before_anything_changes(workdir, value):
+    (workdir / "checkpoints" / "30.orbax-checkpoint-tmp").mkdir()  # a save would remove it
+    for part, keys, name in [
+        (0, ("params", "head", "bias"), "params/head/bias"),
+        (1, ("extra",), "extra"),
+    ]:
+        state = make_state(20)
+        tree = state[part]
+        for key in keys[:-1]:
+            tree = tree[key]
+        spoilt = np.zeros(5, jnp.bfloat16)
+        spoilt[-1] = value
+        tree[keys[-1]] = jax.device_put(spoilt, REPLICATED)
+        with pytest.raises(UserError, match=f"step 20 is not saved: {name} is not finite; start"):
+            checkpoint.save(workdir, 20, *state, {})
+    assert names(workdir) == ["10", "10.json", "20", "20.json", "30.orbax-checkpoint-tmp"]
+    assert_equal(checkpoint.restore(workdir, 20, *TARGETS), make_state(20))
+
+
+def test_a_workdir_that_vanished_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"cannot save step 1 in .*gone/checkpoints: .*No such"):
+        save(tmp_path / "gone", 1)
+
+
+def test_a_step_that_there_is_no_room_to_replace_stands(workdir, monkeypatch):
+    def full(*args):
+        raise OSError
+
+    monkeypatch.setattr(checkpoint, "reserve", full)
+    with pytest.raises(UserError, match=r"cannot save step 20 in .* MiB free\): OSError$"):
+        save(workdir, 20)
+    assert_equal(checkpoint.restore(workdir, 20, *TARGETS), make_state(20))
+
+
 def test_metrics_that_are_not_finite_are_refused_and_nothing_is_lost(workdir):
     with pytest.raises(UserError, match=r"cannot save step 30 in .* JSON compliant"):
         save(workdir, 30, accuracy=float("nan"), loss=1.0)
