@@ -12,7 +12,7 @@ import numpy as np
 
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation import metrics, pictures
-from dkse_jax.evaluation.pictures import plain_text
+from dkse_jax.text import plain_text
 
 FILES = ("metrics.json", "confusion.csv", "confusion.png", "predictions.csv", "mistakes.png")
 
@@ -33,7 +33,7 @@ def write_report(
     """Writes the report of one split: the files of `FILES`, all of them or none.
 
     The folder appears whole, in place of an older report. In the CSV files a name is plain text
-    (see `pictures.plain_text`), with an apostrophe before a first character that a spreadsheet
+    (see `text.plain_text`), with an apostrophe before a first character that a spreadsheet
     would take for a formula; metrics.json holds the names as they are.
 
     Args:
