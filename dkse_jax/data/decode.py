@@ -8,7 +8,7 @@ import threading
 import warnings
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.ExifTags import Base as ExifTag
 
 from dkse_jax.errors import UserError
@@ -132,10 +132,10 @@ def _count_pairs(content: bytes, pair: int) -> int:
     halves = (
         np.frombuffer(content, "<u2", (len(content) - offset) // 2, offset) for offset in (0, 1)
     )
-    return sum(np.count_nonzero(half == pair) for half in halves)
+    return sum(int(np.count_nonzero(half == pair)) for half in halves)
 
 
-def _scale_transparent_colour(image: Image.Image) -> None:
+def _scale_transparent_colour(image: ImageFile.ImageFile) -> None:
     """Of a PNG: Pillow makes its pixels 8-bit, but leaves the colour that is transparent as is."""
     colour = image.info.get("transparency")
     if image.format != "PNG" or colour is None or not image.tile:
@@ -155,7 +155,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = _grey_of_16_bit(image)
     if not image.has_transparency_data:
         return image.convert("RGB")
-    if image.format == "BMP" and image.getextrema()[3] == (0, 0):
+    if image.format == "BMP" and image.getchannel("A").getextrema() == (0, 0):
         return image.convert("RGB")  # many writers leave the fourth byte empty
     image = image.convert("RGBA")
     white = Image.new("RGBA", image.size, "white")
