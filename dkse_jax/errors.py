@@ -2,10 +2,18 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import NoReturn
+
+from dkse_jax.text import plain_text
 
 
 class UserError(ValueError):
     """A mistake of the user's: the scripts print its one sentence and exit with code 2."""
+
+
+def refuse(sentence: str) -> NoReturn:
+    """Raises UserError; what would steer a terminal is taken out of the sentence."""
+    raise UserError(plain_text(sentence))
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
