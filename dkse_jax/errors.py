@@ -2,6 +2,9 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import NoReturn
+
+from dkse_jax.text import plain_text
 
 
 class UserError(ValueError):
@@ -12,6 +15,11 @@ class UserError(ValueError):
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.args))
+
+
+def refuse(sentence: str) -> NoReturn:
+    """Raises UserError; what would steer a terminal is taken out of the sentence."""
+    raise UserError(plain_text(sentence))
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
