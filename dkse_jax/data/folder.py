@@ -2,11 +2,12 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from dkse_jax.data.decode import decode_image
+from dkse_jax.data.decode import BadImage, decode_image
 from dkse_jax.data.listing import (
     METADATA,
     Example,
@@ -20,6 +21,7 @@ from dkse_jax.data.listing import (
 from dkse_jax.data.sources import Source
 from dkse_jax.data.splits import SPLITS, assign_splits
 from dkse_jax.errors import nearest, refuse
+from dkse_jax.text import plain_text
 
 
 def load_folder(root: str, seed: int, val_percent: float, test_percent: float) -> dict[str, Source]:
@@ -103,17 +105,35 @@ def load_all(root: str, class_names: Sequence[str]) -> Source:
 
 def _make_source(class_names: tuple[str, ...], examples: Sequence[Example]) -> Source:
     label_of = {name: label for label, name in enumerate(class_names)}
+    paths = tuple(example.path for example in examples)
     return Source(
         class_names=class_names,
         ids=tuple(example.id for example in examples),
         labels=np.array([label_of[example.label] for example in examples], np.int32),
         groups=tuple(example.group for example in examples),
-        read=functools.partial(_read, tuple(example.path for example in examples)),
+        read=functools.partial(_read, paths, np.array([_version(path) for path in paths])),
     )
 
 
-def _read(paths: Sequence[str], index: int, min_side: int | None) -> np.ndarray:
-    return decode_image(paths[index], min_side)
+def _read(
+    paths: Sequence[str], versions: np.ndarray, index: int, min_side: int | None
+) -> np.ndarray:
+    path = paths[index]
+    image = decode_image(path, min_side)
+    if _version(path) != versions[index]:
+        raise BadImage(
+            plain_text(f'the image "{path}" cannot be read: it changed since the run began')
+        )
+    return image
+
+
+def _version(path: str) -> int:
+    """Differs once the file was written anew; 0 of a file that is gone."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return 0
+    return status.st_mtime_ns ^ status.st_size
 
 
 def _check_given_splits(

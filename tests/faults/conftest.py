@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.faults import runs
+from tests.faults import runs, table
 
 FULL = os.environ.get("DKSE_FAULTS") == "full"
 
@@ -43,3 +43,31 @@ def assert_as_undisturbed(baseline):
         assert all(found[name] == expected[name] for name in expected)
 
     return check
+
+
+@pytest.fixture(autouse=True)
+def row(request, record_property):
+    """Tells the table to which rows a test belongs."""
+    callspec = getattr(request.node, "callspec", None)
+    saboteur = bool(callspec) and callspec.params.get("saboteur", "-") != "-"
+    for marker in request.node.iter_markers("fault"):
+        record_property("fault", (*marker.args, saboteur))
+
+
+_outcomes: list[table.Outcome] = []
+
+
+def pytest_runtest_logreport(report):
+    if report.when == "call" or report.skipped or report.failed:
+        for name, value in report.user_properties:
+            if name == "fault":
+                number, what, saboteur = value
+                outcome = table.Outcome(number, what, report.outcome, saboteur, report.duration)
+                _outcomes.append(outcome)
+
+
+def pytest_terminal_summary(terminalreporter):
+    if _outcomes and FULL:
+        text = table.as_markdown(_outcomes)
+        terminalreporter.write(f"\n{text}")
+        table.write(text)

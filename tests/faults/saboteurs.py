@@ -3,6 +3,7 @@
 A test that is given a saboteur must fail under it (see `runs.must_fail`).
 """
 
+import os
 import random
 
 
@@ -57,7 +58,6 @@ def record_before_the_files() -> None:
 
 def listing_shuffled() -> None:
     """os.scandir and os.listdir give names in any order, as file systems may."""
-    import os
 
     shuffled = random.Random(0)
     listdir, scandir = os.listdir, os.scandir
@@ -81,7 +81,7 @@ class _Entries(list):
         return None
 
 
-def signals_ignored() -> None:
+def signals_unheard() -> None:
     """Signals are looked for between two steps only."""
     import contextlib
 
@@ -111,3 +111,29 @@ def lock_forgotten() -> None:
     from dkse_jax.workdir import lock
 
     lock._take = lambda descriptor, workdir: None
+
+
+def remainder_dropped() -> None:
+    """The last batch, which is not full, is left out, and so is the check of the count."""
+    from dkse_jax.evaluation import evaluate
+
+    whole = evaluate.evaluation_batches
+
+    def batches(*arguments, **named):
+        batches = list(whole(*arguments, **named))
+        return batches[:-1] if len(batches) > 1 and not batches[-1]["real"].all() else batches
+
+    evaluate.evaluation_batches = batches
+
+
+def padding_counted() -> None:
+    """What fills up the last batch counts as examples."""
+    from dkse_jax.evaluation import evaluate
+
+    whole = evaluate.evaluation_batches
+
+    def batches(*arguments, **named):
+        for batch in whole(*arguments, **named):
+            yield batch | {"real": batch["real"] | True}
+
+    evaluate.evaluation_batches = batches

@@ -93,9 +93,10 @@ def test_a_signal_while_evaluating_leaves_no_half_report(tmp_path, baseline):
 
 
 @fault
-def test_a_saboteur_that_ignores_signals_is_noticed(tmp_path):
-    process = runs.train(tmp_path / "run", hooks="hooks.pause_data,saboteurs.signals_ignored")
+@pytest.mark.parametrize("saboteur", ["saboteurs.signals_unheard"])
+def test_a_program_that_does_not_hear_is_noticed(tmp_path, saboteur):
+    process = runs.train(tmp_path / "run", hooks=f"hooks.pause_data,{saboteur}")
     process.wait_for("PAUSED data")
     process.signal(signal.SIGTERM)
-    with runs.must_fail("signals_ignored"):
+    with runs.must_fail(saboteur):
         process.end(within=3)
