@@ -28,7 +28,7 @@ class Interrupted(BaseException):
 
 @dataclasses.dataclass
 class _State:
-    received: int | None = None  # the number of the first signal
+    received: int | None = None  # the number of the first signal that was deferred
     deferred: bool = False  # there is work to save first
     breakable: bool = False  # what is going on may be broken off anywhere
 
@@ -45,7 +45,6 @@ def heard() -> Iterator[None]:
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    _state.received = None
     before = {number: signal.signal(number, _handle) for number in SIGNALS}
     wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     watcher = threading.Thread(target=_watch, args=(reader,), daemon=True)
@@ -59,6 +58,7 @@ def heard() -> Iterator[None]:
         os.close(writer)
         watcher.join()
         os.close(reader)
+        _state.received = None
 
 
 @contextlib.contextmanager
@@ -98,7 +98,8 @@ def check() -> None:
 
 
 def _handle(number: int, frame: object) -> None:
-    _state.received = _state.received or number
+    if _state.deferred:
+        _state.received = _state.received or number
     if _state.breakable:
         check()
 
@@ -110,7 +111,8 @@ def _watch(reader: int) -> None:
         number = data[0]
         if number not in SIGNALS:
             continue
-        if not first or not _state.deferred:
+        # The main thread may have dealt with it, and be done, before this one wakes.
+        if not first or not (_state.deferred or _state.received):
             os.write(2, f"{Interrupted(number)}\n".encode())
             os._exit(128 + number)
         first = False

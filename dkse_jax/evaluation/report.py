@@ -51,7 +51,7 @@ def write_report(
             N; if there are any, skipped.csv lists them.
 
     Returns:
-        What metrics.json holds: step, skipped (how many), then the keys of `metrics.summarise`.
+        What metrics.json holds: step, the keys of `metrics.summarise`, skipped (how many).
 
     Raises:
         UserError: the folder holds something that is not a report.
@@ -59,7 +59,7 @@ def write_report(
     """
     if len(source_ids) != len(labels):
         raise ValueError(f"{len(source_ids)} ids and {len(labels)} labels do not belong together")
-    result = {"step": step, "skipped": len(skipped)} | metrics.summarise(
+    result = {"step": step} | metrics.summarise(
         log_probabilities,
         labels,
         groups,
@@ -67,6 +67,7 @@ def write_report(
         bootstrap_samples=bootstrap_samples,
         seed=seed,
     )
+    result["skipped"] = len(skipped)
     probabilities = np.exp(np.asarray(log_probabilities, np.float64))
     predictions = np.asarray(log_probabilities).argmax(axis=1)
     matrix = metrics.confusion(labels, predictions, len(class_names))

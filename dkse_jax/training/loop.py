@@ -147,7 +147,8 @@ def follow(
         record()
         if step > saved:
             save({})
-        say(f"step {step} is saved; the same command goes on from there")
+        if step:
+            say(f"step {step} is saved; the same command goes on from there")
         raise
 
 
