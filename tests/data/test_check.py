@@ -1,4 +1,4 @@
-"""Every kind of trouble, planted among painted pictures, is found; a clean folder is found clean."""
+"""Every kind of trouble, planted among painted pictures, is found; a clean folder is clean."""
 
 import re
 import sys
@@ -10,6 +10,7 @@ from PIL import Image
 from configs import base
 from dkse_jax import cli
 from dkse_jax.data import check
+from dkse_jax.data.folder import load_folder
 from dkse_jax.data.painting import paint
 from dkse_jax.data.splits import SPLITS
 
@@ -143,18 +144,31 @@ def test_all_mistakes_are_told_at_once(tmp_path, run):
     assert count == 7
 
 
-def test_class_folders_take_the_splits_of_a_training(tmp_path, run):
+def make_classes(root, count):
     for label, first in (("ink", 0), ("oil", 10)):
-        for i in range(3):
-            paint_file(tmp_path / label / f"{i}.png", first + i)
-    assert run()[0] == 0
+        for i in range(count):
+            paint_file(root / label / f"{i}.png", first + i)
+
+
+def test_class_folders_take_the_splits_of_a_training(tmp_path, run):
+    make_classes(tmp_path, 8)
+    options = {"seed": 3, "val_percent": 20.0, "test_percent": 30.0}
+    count, out = run(**options)
+    assert count == 0
+    assert "those of a training with seed 3, val_percent 20 and test_percent 30" in out
+    sizes = [len(source) for source in load_folder(str(tmp_path), **options).values()]
+    assert re.search(r"\| all +\| +{} \| +{} \| +{} \| +16 \|".format(*sizes), out)
+    assert len({run(**options | {"seed": seed})[1].split("| all")[1] for seed in range(4)}) > 1
+
+
+def test_all_mistakes_of_class_folders_are_told_at_once(tmp_path, run):
+    make_classes(tmp_path, 3)
     for name in ("chalk", "pastel"):
         (tmp_path / name).mkdir()
     for i in range(2):
         paint_file(tmp_path / "tempera" / f"{i}.png", 20 + i)
     (tmp_path / "ink" / "out.png").symlink_to("../../out.png")
-    count, out = run(seed=3)
-    assert "those of a training with seed 3, val_percent 15 and test_percent 15" in out
+    count, out = run()
     for sentence in (
         'class folder ".*/chalk" has no images',
         'class folder ".*/pastel" has no images',

@@ -51,6 +51,12 @@ def test_exact_copies_say_how(painted, look):
     ]
 
 
+def test_blank_pictures_are_copies_only_if_exact(look):
+    blank = Image.new("RGB", (40, 40), "white")
+    looks = [look(blank), look(blank, "a.bmp"), look(blank.resize((40, 41)))]
+    assert find_copies(looks) == [Copies([0, 1], "the same pixels")]
+
+
 @pytest.mark.parametrize(
     ("change", "name", "options"),
     [
