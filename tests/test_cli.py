@@ -237,3 +237,22 @@ def test_a_real_script_starts_without_jax_and_ends_with_code_2(tmp_path):
         env={"PYTHONPATH": str(ROOT)},
     )
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "5 w False\n")
+
+
+def test_one_argument_may_go_without_its_name(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["script", *arguments])
+        values = flags.FlagValues()
+        root = flags.DEFINE_string("root", None, "the images", flag_values=values)
+        cli.run(lambda: print(root.value), values, positional="root")
+        return capsys.readouterr().out
+
+    assert run("art") == run("--root=art") == "art\n"
+    for arguments, sentence in (
+        (["art", "more"], '"more" is not a flag'),
+        (["--root=art", "more"], '"more" is not a flag'),
+    ):
+        with pytest.raises(SystemExit) as end:
+            run(*arguments)
+        assert end.value.code == 2
+        assert sentence in capsys.readouterr().err

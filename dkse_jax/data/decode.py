@@ -1,11 +1,13 @@
 """The one image decoder of the project: any picture becomes 8-bit RGB on white."""
 
+import contextlib
 import io
 import os
 import re
 import stat
 import threading
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -69,7 +71,7 @@ def decode_image(
             if isinstance(path_or_bytes, bytes)
             else str(path_or_bytes)
         )
-    try:
+    with _refusing(name):
         content = path_or_bytes if isinstance(path_or_bytes, bytes) else _read(path_or_bytes)
         try:
             return _decode(content, min_side)
@@ -78,6 +80,20 @@ def decode_image(
             # catch_warnings is not safe in threads, hence the lock, and hence only here.
             with _quiet, warnings.catch_warnings(action="ignore"):
                 return _decode(content, min_side)
+
+
+def read_image_file(path: str | os.PathLike[str], name: str | None = None) -> bytes:
+    """The content of a file for decode_image, which refuses the same files with the same words."""
+    with _refusing(name or str(path)):
+        return _read(path)
+
+
+@contextlib.contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """Raises BadImage in place of whatever goes wrong."""
+    try:
+        yield
+        return
     except UnidentifiedImageError:
         reason = "it is not a JPEG, PNG, WEBP, GIF, BMP or TIFF image"
     except MemoryError:

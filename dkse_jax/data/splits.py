@@ -37,11 +37,7 @@ def assign_splits(
     Raises:
         UserError: the shares leave a split empty; by default also what `report` takes.
     """
-    if not (val_percent > 0 and test_percent > 0 and val_percent + test_percent < 100):
-        raise UserError(
-            f"val_percent={val_percent:g} and test_percent={test_percent:g} must both be above 0 "
-            "and leave a part of 100 for train"
-        )
+    check_shares(val_percent, test_percent)
     ranges = {
         "test": (0.0, test_percent),
         "val": (test_percent, test_percent + val_percent),
@@ -54,6 +50,15 @@ def assign_splits(
     }
     _fill_empty_splits(classes_of_group, ranges, hashes, split_of, report)
     return split_of
+
+
+def check_shares(val_percent: float, test_percent: float) -> None:
+    """Raises UserError where the shares leave a split empty."""
+    if not (val_percent > 0 and test_percent > 0 and val_percent + test_percent < 100):
+        raise UserError(
+            f"val_percent={val_percent:g} and test_percent={test_percent:g} must both be above 0 "
+            "and leave a part of 100 for train"
+        )
 
 
 def _hash_percent(name: str, seed: int) -> float:
