@@ -1,6 +1,7 @@
 """How the scripts talk: flags in; for every mistake of the user's one sentence and exit code 2."""
 
 import itertools
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -42,8 +43,9 @@ def run(
             print(plain_text(str(sentence)), file=sys.stderr)
         sys.exit(2)
     except interrupts.Interrupted as signal:
-        print(signal, file=sys.stderr)
-        sys.exit(signal.exit_code)
+        print(signal, file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(signal.exit_code)  # sys.exit would wait for threads, which may wait for data
 
 
 def _module(main: Callable[[], None]) -> str:

@@ -185,6 +185,7 @@ def test_what_main_raises(script):
     script.raises = UserError("the folder is empty")
     assert script.run("--workdir=a", BASE)[::3] == (2, "the folder is empty\n")
     script.raises = Interrupted(signal.SIGTERM)
+    script.monkeypatch.setattr(cli.os, "_exit", sys.exit)
     assert script.run("--workdir=a", BASE)[::3] == (143, "stopped by SIGTERM\n")
     script.raises = ValueError("a bug")
     with pytest.raises(ValueError, match="a bug"):

@@ -33,6 +33,7 @@ def test_one_signal_saves_what_was_trained(tmp_path, assert_as_undisturbed, phas
     workdir = tmp_path / "run"
     process = runs.train(workdir, hooks=f"hooks.pause_{phase}")
     process.wait_for(f"PAUSED {phase}")
+    process.wait_for(lambda: runs.last_step(workdir) >= step - 1)
     process.signal(number)
     assert process.end(within=10) == CODES[number], process.output
     assert f"step {step} is saved; the same command goes on from there" in process.output
