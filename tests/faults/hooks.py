@@ -1,6 +1,9 @@
 """Circumstances to plant: each function changes what a script meets (see launch.py)."""
 
+import ctypes
 import os
+import resource
+import signal
 import time
 from pathlib import Path
 
@@ -116,3 +119,23 @@ def memory_reported() -> None:
         return whole(plan, step, metrics, batch)
 
     loop.training_line = training_line
+
+
+def small_files() -> None:
+    """No file of the process can be larger than 100 kB; a write beyond is an error."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+
+def small_memory() -> None:
+    """The process has 3 GB of addresses."""
+    resource.setrlimit(resource.RLIMIT_AS, (3 * 10**9, 3 * 10**9))
+
+
+def without_privileges() -> None:
+    """The process has no capability that others lack: to root, too, modes of files count."""
+    version_3, this_process = 0x20080522, 0
+    none = (ctypes.c_uint32 * 6)()
+    header = (ctypes.c_uint32 * 2)(version_3, this_process)
+    if ctypes.CDLL(None, use_errno=True).capset(header, none):
+        raise OSError(ctypes.get_errno(), "capset")

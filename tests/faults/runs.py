@@ -31,7 +31,6 @@ class Process:
         arguments: the script and its flags, such as "train.py", "--workdir=W".
         hooks: see launch.py.
         environment: on top of the caller's.
-        prepare: called in the new process before the script.
     """
 
     def __init__(
@@ -39,7 +38,6 @@ class Process:
         *arguments: str,
         hooks: str = "-",
         environment: dict[str, str] | None = None,
-        prepare: Callable[[], None] | None = None,
     ):
         self.started = time.monotonic()
         self._process = subprocess.Popen(
@@ -48,7 +46,6 @@ class Process:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            preexec_fn=prepare,
         )
         os.set_blocking(self._process.stdout.fileno(), False)
         self.pid = self._process.pid

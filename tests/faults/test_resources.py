@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import resource
 import signal
 import time
 from pathlib import Path
@@ -75,7 +74,7 @@ def test_too_little_memory_is_told(tmp_path):
         tmp_path / "run",
         "--config.train.batch_size=100000",
         "--config.data.image_size=224",
-        prepare=lambda: resource.setrlimit(resource.RLIMIT_AS, (3 * 10**9, 3 * 10**9)),
+        hooks="hooks.small_memory",
     )
     assert process.end() == 2, process.output
     last = process.output.splitlines()[-1]
