@@ -17,6 +17,7 @@ def get_config(variant: str = "best") -> ConfigDict:
     config.data.source = "folder"  # --config.data.root=FOLDER
     config.data.image_size = 96
     config.data.evaluation_scale = 1.5
+    config.data.levels = True
     config.augment.crop_area_min = 0.06
     config.augment.crop_area_max = 0.5
     config.augment.brightness = 0.1

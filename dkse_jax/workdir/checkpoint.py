@@ -60,14 +60,11 @@ def save(
         _record_path(root, step).unlink(missing_ok=True)
         if folder.exists():
             shutil.rmtree(folder)
-        with _checkpointer() as checkpointer:
-            checkpointer.save(
-                folder,
-                args=ocp.args.Composite(
-                    variables=ocp.args.StandardSave(variables),
-                    training=ocp.args.StandardSave(training),
-                ),
-            )
+        try:
+            _write_arrays(folder, variables, training)
+        except TimeoutError:  # orbax measures by a clock that may jump, over days, within a save
+            _remove_leftovers(root)
+            _write_arrays(folder, variables, training)
         for path in (root, folder, *folder.rglob("*")):
             sync(path)
         _write_record(root, {"step": step, "metrics": metrics, "files": _digests(folder)})
@@ -139,6 +136,17 @@ def restore_newest(
             say(f"{error}; it is set aside as {step}.damaged")
             _set_aside(root, step)
     return None
+
+
+def _write_arrays(folder: Path, variables: Tree, training: Tree) -> None:
+    with _checkpointer() as checkpointer:
+        checkpointer.save(
+            folder,
+            args=ocp.args.Composite(
+                variables=ocp.args.StandardSave(variables),
+                training=ocp.args.StandardSave(training),
+            ),
+        )
 
 
 def _size(tree: Tree) -> int:

@@ -4,6 +4,7 @@ import ctypes
 import os
 import resource
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -76,10 +77,25 @@ def pause_saving() -> None:
 
 
 def clock_jumps() -> None:
-    """Every call of the wall clock is an hour back or thirty days ahead of the one before."""
-    calls = iter(range(10**9))
-    whole = time.time
-    time.time = lambda: whole() + (-3600 if next(calls) % 2 else 30 * 86400)
+    """Before every second save the clock goes back an hour, within the others 30 days ahead."""
+    from dkse_jax.workdir import checkpoint
+
+    saves, ahead = iter(range(1000)), 0
+    whole, reserve = time.time, checkpoint.reserve
+
+    def jump(seconds):
+        nonlocal ahead
+        ahead += seconds
+
+    def reserve_and_jump(*arguments):
+        reserve(*arguments)
+        if next(saves) % 2:
+            jump(-3600)
+        else:
+            threading.Timer(0.01, jump, [30 * 86400]).start()
+
+    checkpoint.reserve = reserve_and_jump
+    time.time = lambda: whole() + ahead
 
 
 def gradient_overflows() -> None:
