@@ -31,13 +31,13 @@ def pause_judging() -> None:
 
 
 def pause_data() -> None:
-    """The batch of step AT_STEP never comes: its reader hangs."""
+    """The batch after step AT_STEP never comes: its reader hangs."""
     from dkse_jax.data import pipeline
 
     whole = pipeline.place
 
     def place(position, examples, seed):
-        if position >= 8 * (AT_STEP - 1):
+        if position >= 8 * AT_STEP:
             _pause("data")
         return whole(position, examples, seed)
 

@@ -23,8 +23,8 @@ def assert_goes_on(workdir, step, assert_as_undisturbed):
     [
         # The step is under way, and is saved once it is over.
         pytest.param("step", signal.SIGTERM, 20, marks=pytest.mark.full),
-        # The batch of step 20 is awaited.
-        ("data", signal.SIGINT, 19),
+        # The batch of step 21 is awaited.
+        ("data", signal.SIGINT, 20),
         # Step 24 is being judged on val, and is saved without the verdict.
         ("judging", signal.SIGTERM, 24),
     ],
@@ -98,6 +98,7 @@ def test_a_signal_while_evaluating_leaves_no_half_report(tmp_path, baseline):
 def test_a_program_that_does_not_hear_is_noticed(tmp_path, saboteur):
     process = runs.train(tmp_path / "run", hooks=f"hooks.pause_data,{saboteur}")
     process.wait_for("PAUSED data")
+    process.wait_for(lambda: runs.last_step(tmp_path / "run") >= 19)
     process.signal(signal.SIGTERM)
     with runs.must_fail(saboteur):
         process.end(within=3)
