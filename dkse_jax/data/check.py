@@ -21,7 +21,7 @@ from dkse_jax.data.folder import list_folder
 from dkse_jax.data.listing import Example, check_root
 from dkse_jax.data.splits import SPLITS, check_shares
 from dkse_jax.errors import UserError
-from dkse_jax.progress import with_progress
+from dkse_jax.progress import say, with_progress
 from dkse_jax.text import plain_text
 
 LISTED = 20  # entries of a list; how many more there are is said
@@ -129,7 +129,7 @@ def _say_problems(
 
 def _say(*lines: str) -> None:
     for line in lines:
-        print(plain_text(line), flush=True)
+        say(line)
 
 
 def _look_at_all(examples: Sequence[Example]) -> tuple[dict[int, Look], list[str]]:

@@ -81,6 +81,7 @@ class Process:
             if time.monotonic() - start > within:
                 self._process.kill()
                 self._process.wait()
+                self._process.stdout.close()
                 raise AssertionError(f"still there after {within} s:\n{self.output}")
             time.sleep(0.001)
         self._read()
