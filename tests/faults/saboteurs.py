@@ -47,15 +47,6 @@ def optimizer_forgotten() -> None:
     loop.training_part = training_part
 
 
-def record_before_the_files() -> None:
-    """A step counts before it is whole."""
-    from dkse_jax.workdir import checkpoint
-
-    checkpoint._steps = lambda root: sorted(
-        int(path.name) for path in root.glob("*") if path.name.isdecimal()
-    )
-
-
 def listing_shuffled() -> None:
     """os.scandir and os.listdir give names in any order, as file systems may."""
 

@@ -9,9 +9,9 @@ import pytest
 from tests.faults import runs
 from tests.faults.conftest import FULL
 
-KILLS = 20 if FULL else 3
+KILLS = 20 if FULL else 2
 DURING_A_WRITE = 8 if FULL else 1
-STARTS = 5 if FULL else 2
+STARTS = 5 if FULL else 1
 
 
 def kill_at_a_moment(workdir, process, moments, during_a_write):
@@ -30,7 +30,11 @@ def kill_at_a_moment(workdir, process, moments, during_a_write):
 @pytest.mark.fault("F5", "leftovers of killed saves")
 @pytest.mark.parametrize(
     "saboteur",
-    ["-", "saboteurs.start_step_ignored", "saboteurs.optimizer_forgotten"],
+    [
+        "-",
+        "saboteurs.start_step_ignored",
+        pytest.param("saboteurs.optimizer_forgotten", marks=pytest.mark.full),
+    ],
 )
 def test_kills(tmp_path, assert_as_undisturbed, saboteur):
     workdir = tmp_path / "run"
