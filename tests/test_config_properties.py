@@ -18,6 +18,7 @@ WITHOUT_EFFECT = {
     "eval.bootstrap_samples",
     "log.progress_seconds",
     "log.tensorboard",
+    "data.max_bad_percent",
     "train.checkpoint_every_steps",
 }
 KINDS = {

@@ -109,7 +109,9 @@ def test_a_workdir_of_another_owner(tmp_path):
 
 
 @pytest.mark.fault("F24", "two runs on one workdir")
-@pytest.mark.parametrize("saboteur", ["-", "saboteurs.lock_forgotten"])
+@pytest.mark.parametrize(
+    "saboteur", ["-", pytest.param("saboteurs.lock_forgotten", marks=pytest.mark.full)]
+)
 def test_two_runs_on_one_workdir(tmp_path, assert_as_undisturbed, saboteur):
     workdir = tmp_path / "run"
     first = runs.train(workdir, hooks="hooks.pause_step")

@@ -48,6 +48,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, flags, hook, step, sav
 
 
 @pytest.mark.fault("F14", "the clock jumps back an hour and ahead thirty days")
+@pytest.mark.full
 def test_clock_jumps(tmp_path, assert_as_undisturbed):
     workdir = tmp_path / "run"
     process = runs.train(workdir, hooks="hooks.clock_jumps")

@@ -69,6 +69,7 @@ def test_no_orphans(tmp_path, number):
 
 
 @pytest.mark.fault("F21", "3 GB of memory, and a batch of 100,000")
+@pytest.mark.full
 def test_too_little_memory_is_told(tmp_path):
     process = runs.train(
         tmp_path / "run",

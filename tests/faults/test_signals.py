@@ -26,7 +26,7 @@ def assert_goes_on(workdir, step, assert_as_undisturbed):
         # The batch of step 21 is awaited.
         ("data", signal.SIGINT, 20),
         # Step 24 is being judged on val, and is saved without the verdict.
-        ("judging", signal.SIGTERM, 24),
+        pytest.param("judging", signal.SIGTERM, 24, marks=pytest.mark.full),
     ],
 )
 def test_one_signal_saves_what_was_trained(tmp_path, assert_as_undisturbed, phase, number, step):
@@ -68,9 +68,8 @@ def test_a_second_signal_ends_at_once_and_the_last_checkpoint_stands(
 
 
 @fault
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.full)]
-)
+@pytest.mark.full
+@pytest.mark.parametrize("number", CODES)
 def test_a_signal_while_compiling_ends_at_once(tmp_path, number):
     slow = ("--config.model.name=inception_v4", "--config.data.image_size=96")
     environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
