@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.14 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check faults bench clean
 
 demo: .venv/installed
 	$(BIN)/python train.py --config=configs/demo.py --workdir=runs/demo
@@ -16,6 +16,10 @@ check: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+faults: .venv/installed
+	DKSE_FAULTS=full $(BIN)/python -m pytest tests/faults --numprocesses=2 --dist=loadfile
+	$(BIN)/python -m dkse_jax.experiments.reproduction
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks $(if $(TORCH_PYTHON),--torch-python=$(TORCH_PYTHON)) \

@@ -39,6 +39,8 @@ def get_config() -> ConfigDict:
     )
     config.data.evaluation_scale = 1.0  # side of the square that it judges, in image_sizes
     config.data.classes = 0  # only so many classes, the first by name; 0 for all
+    config.data.on_bad_image = "error"  # error: an unreadable image ends the run | skip
+    config.data.max_bad_percent = 1.0  # skip: of a split; more unreadable images end the run too
     config.data.threads = 2  # that read and augment images
     config.data.folder = ConfigDict()
     config.data.folder.val_percent = 15.0  # of the groups of each class, where no split is given

@@ -1,6 +1,7 @@
 """How the scripts talk: flags in; for every mistake of the user's one sentence and exit code 2."""
 
 import itertools
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -8,32 +9,43 @@ from pathlib import Path
 
 from absl import flags
 
+from dkse_jax import interrupts
 from dkse_jax.config import unknown_field, validate
 from dkse_jax.errors import UserError, nearest
+from dkse_jax.text import plain_text
 
 _HELP = {"--help", "-help", "-h", "-?", "--helpfull"}
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 
 
-def run(main: Callable[[], None], flag_values: flags.FlagValues = flags.FLAGS) -> None:
+def run(
+    main: Callable[[], None],
+    flag_values: flags.FlagValues = flags.FLAGS,
+    positional: str | None = None,
+) -> None:
     """Parses `sys.argv` into the flags, checks the config flag if there is one, calls `main`.
 
     A flag named `config` is one of `config_flags.DEFINE_config_file`. UserError, also from
-    `main`, ends the program with its sentence and exit code 2; Ctrl-C with 130; other exceptions
-    are bugs and keep their traceback. `--help` prints the docstring of main's module.
+    `main`, ends the program with its sentence and exit code 2; SIGINT and SIGTERM with 130 and 143
+    (see `interrupts`); other exceptions are bugs and keep their traceback. `--help` prints the
+    docstring of main's module. The flag `positional` may also be given as the one argument without
+    a name.
     """
     try:
-        if _HELP & set(sys.argv[1:]):
-            print(_help(main, flag_values))
-            sys.exit(0)
-        _parse(main, flag_values)
-        main()
+        with interrupts.heard():
+            if _HELP & set(sys.argv[1:]):
+                print(_help(main, flag_values))
+                sys.exit(0)
+            _parse(main, flag_values, positional)
+            main()
     except UserError as error:
-        print(error, file=sys.stderr)
+        for sentence in error.args:  # plain: paths and names of other people's files are in it
+            print(plain_text(str(sentence)), file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    except interrupts.Interrupted as signal:
+        print(signal, file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(signal.exit_code)  # sys.exit would wait for threads, which may wait for data
 
 
 def _module(main: Callable[[], None]) -> str:
@@ -46,7 +58,7 @@ def _help(main: Callable[[], None], flag_values: flags.FlagValues) -> str:
     return f"{docstring.strip()}\n\nflags:\n{flag_values.module_help(_module(main))}"
 
 
-def _parse(main: Callable[[], None], flag_values: flags.FlagValues) -> None:
+def _parse(main: Callable[[], None], flag_values: flags.FlagValues, positional: str | None) -> None:
     has_config = "config" in flag_values
     if has_config:
         _check_config_arguments(sys.argv[1:])
@@ -67,6 +79,8 @@ def _parse(main: Callable[[], None], flag_values: flags.FlagValues) -> None:
         if error.name != "get_config":
             raise
         raise UserError("the config file has no function get_config") from error
+    if rest and positional and flag_values[positional].value is None:
+        flag_values[positional].value = rest.pop(0)
     if rest:
         raise UserError(f'"{rest[0]}" is not a flag; write --name=value')
     if has_config and flag_values["config"].value is not None:

@@ -117,6 +117,8 @@ FIELDS: dict[str, Rule] = {
     "data.normalisation": _choice("centred", "imagenet", "inception"),
     "data.evaluation_scale": Rule(float, lambda value: 1 <= value <= 4, "from 1 to 4"),
     "data.classes": Rule(int, lambda value: value == 0 or value >= 2, "0 for all, or at least 2"),
+    "data.on_bad_image": _choice("error", "skip"),
+    "data.max_bad_percent": Rule(float, lambda value: 0 <= value <= 100, "from 0 to 100"),
     "data.threads": _whole(1),
     "data.folder.val_percent": Rule(float, lambda v: 0 < v < 100, "above 0 and below 100"),
     "data.folder.test_percent": _PERCENT,
@@ -159,7 +161,14 @@ FIELDS: dict[str, Rule] = {
 }
 
 # These cannot change what a run computes; moved data is recognized by its contents elsewhere.
-_WITHOUT_EFFECT = ("log.", "eval.", "data.threads", "data.root", "train.checkpoint_every_steps")
+_WITHOUT_EFFECT = (
+    "log.",
+    "eval.",
+    "data.threads",
+    "data.root",
+    "data.max_bad_percent",
+    "train.checkpoint_every_steps",
+)
 
 
 def fields(config: ConfigDict) -> dict[str, Any]:
@@ -240,7 +249,7 @@ def validate(config: ConfigDict) -> None:
     mistakes = [sentence for sentence in found if sentence]
     mistakes = mistakes or list(_conflicts(values))
     if mistakes:
-        raise UserError("\n".join(mistakes))
+        raise UserError(*mistakes)
 
 
 def to_json(config: ConfigDict) -> str:

@@ -1,12 +1,14 @@
 """The devices: their memory, how arrays lie on them, programs compiled for them earlier."""
 
+import contextlib
 import ctypes
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
 
 from dkse_jax.errors import UserError
 from dkse_jax.user_cache import user_cache
@@ -52,6 +54,21 @@ def check_batch_size(batch_size: int) -> None:
             f"config.train.batch_size is {batch_size}, which {devices} devices cannot share"
             f" evenly; the nearest that they can is {nearest}"
         )
+
+
+@contextlib.contextmanager
+def memory_shortage_told(config: ConfigDict) -> Iterator[None]:
+    """Turns what too little memory raises inside into a sentence about the config's batches."""
+    try:
+        yield
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise UserError(
+            f"there is too little memory for batches of config.train.batch_size="
+            f"{config.train.batch_size} images of {config.data.image_size} pixels; choose a smaller"
+            " batch_size"
+        ) from error
 
 
 def enough_for_all(batch_size: int) -> int:

@@ -2,10 +2,24 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import NoReturn
+
+from dkse_jax.text import plain_text
 
 
 class UserError(ValueError):
-    """A mistake of the user's: the scripts print its one sentence and exit with code 2."""
+    """A mistake of the user's: the scripts print its one sentence and exit with code 2.
+
+    Of several mistakes that are told at once, each is an argument, and a line of the text.
+    """
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
+
+
+def refuse(sentence: str) -> NoReturn:
+    """Raises UserError; what would steer a terminal is taken out of the sentence."""
+    raise UserError(plain_text(sentence))
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:

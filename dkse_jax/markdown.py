@@ -1,14 +1,17 @@
-"""Tables in Markdown that read well as plain text too."""
+"""Markdown that reads well as plain text too, and in which names are nothing but text."""
 
+import re
 from collections.abc import Collection, Iterable, Sequence
+
+from dkse_jax.text import plain_text
 
 
 def table(
     header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collection[int] = ()
 ) -> str:
-    """Aligned columns; those whose index is in `numbers` are right-aligned."""
-    rows = [list(row) for row in rows]
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    """Aligned columns; those whose index is in `numbers` are right-aligned. Cells are text."""
+    header, *rows = [[_escaped(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
 
     def line(cells: Sequence[str]) -> str:
         padded = (
@@ -22,3 +25,15 @@ def table(
         for column, width in enumerate(widths)
     ]
     return "\n".join([line(header), line(rule), *map(line, rows)])
+
+
+def code(text: str) -> str:
+    """A line of code, between more backquotes than follow each other in it."""
+    text = plain_text(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"
+
+
+def _escaped(cell: str) -> str:
+    """Plain text with a backslash before what would end a cell or begin markup."""
+    return re.sub(r"[\\|<&\[`*]", r"\\\g<0>", plain_text(cell))

@@ -1,8 +1,15 @@
-"""A line about slow work, for whoever waits for it."""
+"""Lines for whoever waits."""
 
 import sys
 import time
 from collections.abc import Iterable, Iterator
+
+from dkse_jax.text import plain_text
+
+
+def say(line: str) -> None:
+    """Prints a line at once, as plain text, whatever names are in it."""
+    print(plain_text(line), flush=True)
 
 
 def with_progress[T](items: Iterable[T], total: int, doing: str) -> Iterator[T]:

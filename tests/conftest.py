@@ -5,16 +5,28 @@ import os
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_NUM_CPU_DEVICES"] = "8"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+os.environ["PLANTED_SECRET"] = "planted-4f1d2c86"  # tests/test_security.py looks for it in runs
 
 from functools import partial
 from pathlib import Path
 
+import hypothesis
 import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from configs import base
+
+# The same examples in every run, and no complaint where the machine is busy.
+hypothesis.settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("repeatable")
 
 # For small arrays, which run once: what costs is compiling, and optimised code is not needed.
 unoptimised = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

@@ -1,5 +1,6 @@
 """A small script of this test: flags, a config."""
 
+import signal
 import subprocess
 import sys
 import textwrap
@@ -11,6 +12,7 @@ from ml_collections import config_flags
 
 from dkse_jax import cli
 from dkse_jax.errors import UserError
+from dkse_jax.interrupts import Interrupted
 
 # ml_collections loads config files in a way that Python 3.12 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -182,11 +184,21 @@ def test_a_bug_in_a_config_file_keeps_its_traceback(script, tmp_path, error):
 def test_what_main_raises(script):
     script.raises = UserError("the folder is empty")
     assert script.run("--workdir=a", BASE)[::3] == (2, "the folder is empty\n")
-    script.raises = KeyboardInterrupt()
-    assert script.run("--workdir=a", BASE)[::3] == (130, "interrupted\n")
+    script.raises = Interrupted(signal.SIGTERM)
+    script.monkeypatch.setattr(cli.os, "_exit", sys.exit)
+    assert script.run("--workdir=a", BASE)[::3] == (143, "stopped by SIGTERM\n")
     script.raises = ValueError("a bug")
     with pytest.raises(ValueError, match="a bug"):
         script.run("--workdir=a", BASE)
+
+
+def test_an_error_is_plain_text_and_each_mistake_a_line(script):
+    script.raises = UserError('the class "a\nb\x1b]0;t\x07" of \u202e.jpg', "and\r another")
+    code, _, _, err = script.run("--workdir=a", BASE)
+    assert (code, err) == (
+        2,
+        'the class "a\ufffdb\ufffd]0;t\ufffd" of \ufffd.jpg\nand\ufffd another\n',
+    )
 
 
 def test_help_prints_the_docstring_and_the_flags(script):
@@ -226,3 +238,22 @@ def test_a_real_script_starts_without_jax_and_ends_with_code_2(tmp_path):
         env={"PYTHONPATH": str(ROOT)},
     )
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "5 w False\n")
+
+
+def test_one_argument_may_go_without_its_name(monkeypatch, capsys):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["script", *arguments])
+        values = flags.FlagValues()
+        root = flags.DEFINE_string("root", None, "the images", flag_values=values)
+        cli.run(lambda: print(root.value), values, positional="root")
+        return capsys.readouterr().out
+
+    assert run("art") == run("--root=art") == "art\n"
+    for arguments, sentence in (
+        (["art", "more"], '"more" is not a flag'),
+        (["--root=art", "more"], '"more" is not a flag'),
+    ):
+        with pytest.raises(SystemExit) as end:
+            run(*arguments)
+        assert end.value.code == 2
+        assert sentence in capsys.readouterr().err

@@ -1,17 +1,26 @@
 """The one image decoder of the project: any picture becomes 8-bit RGB on white."""
 
+import contextlib
 import io
 import os
+import re
+import stat
 import threading
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.ExifTags import Base as ExifTag
 
 from dkse_jax.errors import UserError
+from dkse_jax.text import plain_text
 
 MAX_PIXELS = 89_478_485  # Pillow's own threshold for a decompression bomb
+MAX_BYTES = 2**30  # as many pixels, uncompressed in four channels of 16 bits, are 0.72e9 bytes
+# Each scan of a progressive JPEG goes over every pixel, and costs its author a few bytes only.
+# Cameras and encoders write up to about 20; libtiff refuses JPEG data above 100 as well.
+MAX_SCANS = 100
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 _UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -22,6 +31,11 @@ _UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# What begins a part of a JPEG: neither an escaped 0xFF of its pixels nor one of their restarts.
+_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
+_START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
+_SCAN_PAIR = 0xDAFF  # the bytes 0xFF, 0xDA as a little-endian number
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags
 _quiet = threading.Lock()
 
 
@@ -48,7 +62,8 @@ def decode_image(
         uint8 (H, W, 3), writable.
 
     Raises:
-        BadImage: the file is missing, truncated, too large (MAX_PIXELS) or no such picture.
+        BadImage: the file is missing, truncated, too large (MAX_PIXELS, MAX_BYTES, MAX_SCANS) or
+            no such picture. Its sentence is plain text, whatever the file and its name hold.
     """
     if name is None:
         name = (
@@ -56,14 +71,29 @@ def decode_image(
             if isinstance(path_or_bytes, bytes)
             else str(path_or_bytes)
         )
-    try:
+    with _refusing(name):
+        content = path_or_bytes if isinstance(path_or_bytes, bytes) else _read(path_or_bytes)
         try:
-            return _decode(path_or_bytes, min_side)
+            return _decode(content, min_side)
         except Warning:
             # Where warnings are errors, a remark of Pillow's would refuse a good picture.
             # catch_warnings is not safe in threads, hence the lock, and hence only here.
             with _quiet, warnings.catch_warnings(action="ignore"):
-                return _decode(path_or_bytes, min_side)
+                return _decode(content, min_side)
+
+
+def read_image_file(path: str | os.PathLike[str], name: str | None = None) -> bytes:
+    """The content of a file for decode_image, which refuses the same files with the same words."""
+    with _refusing(name or str(path)):
+        return _read(path)
+
+
+@contextlib.contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """Raises BadImage in place of whatever goes wrong."""
+    try:
+        yield
+        return
     except UnidentifiedImageError:
         reason = "it is not a JPEG, PNG, WEBP, GIF, BMP or TIFF image"
     except MemoryError:
@@ -71,16 +101,28 @@ def decode_image(
     except Exception as error:  # a broken file makes Pillow raise nearly any type
         strerror = error.strerror if isinstance(error, OSError) else None
         reason = strerror or str(error) or type(error).__name__
-    raise BadImage(f'the image "{name}" cannot be read: {reason}')
+    raise BadImage(plain_text(f'the image "{name}" cannot be read: {reason}'))
 
 
-def _decode(path_or_bytes: str | os.PathLike[str] | bytes, min_side: int | None) -> np.ndarray:
-    file = io.BytesIO(path_or_bytes) if isinstance(path_or_bytes, bytes) else path_or_bytes
-    with Image.open(file, formats=_FORMATS) as im:
+def _read(path: str | os.PathLike[str]) -> bytes:
+    status = os.stat(path)
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise ValueError("it is not a file")  # opening a pipe waits, a device may never end
+    if status.st_size > MAX_BYTES:
+        raise ValueError(f"{status.st_size:,} bytes are more than {MAX_BYTES:,}")
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _decode(content: bytes, min_side: int | None) -> np.ndarray:
+    with Image.open(io.BytesIO(content), formats=_FORMATS) as im:
         if im.width * im.height > MAX_PIXELS:
             raise ValueError(f"{im.width} x {im.height} pixels are more than {MAX_PIXELS:,}")
+        if _has_too_many_scans(content):
+            raise ValueError(f"it is a JPEG of more than {MAX_SCANS} scans")
         if min_side is not None:
             im.draft(im.mode, (min_side, min_side))
+        _scale_transparent_colour(im)
         im.load()
         rgb = _to_rgb(im)
         # Only now: loading a TIFF has already turned it and removed the tag.
@@ -90,21 +132,61 @@ def _decode(path_or_bytes: str | os.PathLike[str] | bytes, min_side: int | None)
     return np.array(rgb)
 
 
+def _has_too_many_scans(content: bytes) -> bool:
+    """Whether a JPEG has more than MAX_SCANS; none of its previews, nor of what follows it."""
+    if not content.startswith(b"\xff\xd8") or _count_pairs(content, _SCAN_PAIR) <= MAX_SCANS:
+        return False  # so that only odd files are walked through
+    scans, position = 0, 2
+    while (found := _MARKER.search(content, position)) and found[1] != _END_OF_IMAGE:
+        scans += found[1] == _START_OF_SCAN
+        position = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
+    return scans > MAX_SCANS
+
+
+def _count_pairs(content: bytes, pair: int) -> int:
+    """How often two bytes follow each other; several times as fast as content.count."""
+    halves = (
+        np.frombuffer(content, "<u2", (len(content) - offset) // 2, offset) for offset in (0, 1)
+    )
+    return sum(int(np.count_nonzero(half == pair)) for half in halves)
+
+
+def _scale_transparent_colour(image: ImageFile.ImageFile) -> None:
+    """Of a PNG: Pillow makes its pixels 8-bit, but leaves the colour that is transparent as is."""
+    colour = image.info.get("transparency")
+    if image.format != "PNG" or colour is None or not image.tile:
+        return
+    stored = image.tile[0].args
+    if stored in ("L;2", "L;4"):
+        image.info["transparency"] = colour * (85 if stored == "L;2" else 17)
+    elif stored == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in colour)
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Any mode as RGB, what is transparent on white."""
     if image.mode in ("I", "F"):
         raise ValueError("its 32-bit pixels have no known white")
     if image.mode.startswith("I;16"):  # Pillow's convert would clip all above 255 to white
-        values = np.asarray(image)
-        grey = (values >> 8).astype(np.uint8)
-        if "transparency" in image.info:
-            grey[values == image.info["transparency"]] = 255
-        image = Image.fromarray(grey)
+        image = _grey_of_16_bit(image)
     if not image.has_transparency_data:
         return image.convert("RGB")
+    if image.format == "BMP" and image.getchannel("A").getextrema() == (0, 0):
+        return image.convert("RGB")  # many writers leave the fourth byte empty
     image = image.convert("RGBA")
     white = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(white, image).convert("RGB")
+
+
+def _grey_of_16_bit(image: Image.Image) -> Image.Image:
+    tags = getattr(image, "tag_v2", {})  # of a TIFF, which may also hold 12 bits, or white as 0
+    values = np.asarray(image)
+    grey = (values >> (4 if tags.get(_BITS_PER_SAMPLE) == (12,) else 8)).astype(np.uint8)
+    if tags.get(_PHOTOMETRIC) == 0:
+        grey = 255 - grey
+    if "transparency" in image.info:
+        grey[values == image.info["transparency"]] = 255
+    return Image.fromarray(grey)
 
 
 def _orientation(image: Image.Image) -> int:

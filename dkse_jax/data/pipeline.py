@@ -9,6 +9,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dkse_jax.data.augment import augment
+from dkse_jax.data.bad_images import BadImages
+from dkse_jax.data.decode import BadImage
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform, min_side_for_crops, stretched
 
@@ -16,20 +18,27 @@ Batch = dict[str, np.ndarray]
 
 
 def training_batches(
-    source: Source, config: ConfigDict, *, first_step: int, last_step: int
+    source: Source,
+    config: ConfigDict,
+    *,
+    first_step: int,
+    last_step: int,
+    bad: BadImages | None = None,
 ) -> Iterator[Batch]:
     """The batches of the updates first_step ... last_step, counted from 1.
 
     Every epoch visits every example once, in an order of its own; an epoch that ends inside a
     batch is followed by the next one. A batch has image uint8 (B, S, S, 3), label (B,) int32
-    and index (B,), the examples' places in the source.
+    and index (B,), the examples' places in the source. An unreadable image goes into `bad` and is
+    replaced; without a `bad` it raises BadImage.
     """
     size, batch_size = config.data.image_size, config.train.batch_size
     area_min = config.augment.crop_area_min if config.augment.enabled else 1.0
     min_side = min_side_for_crops(size, area_min)
+    read = bad.read_or_replace if bad else source.read
 
     def make_view(epoch: int, index: int) -> np.ndarray:
-        image = source.read(index, min_side)
+        image = read(index, min_side)
         if config.data.levels:
             image = stretched(image)
         return augment(image, size, config.augment, _rng(config.seed, epoch, index))
@@ -45,19 +54,33 @@ def training_batches(
 
 
 def evaluation_batches(
-    source: Source, transform: Transform, *, batch_size: int, threads: int
+    source: Source,
+    transform: Transform,
+    *,
+    batch_size: int,
+    threads: int,
+    bad: BadImages | None = None,
 ) -> Iterator[Batch]:
     """The whole split, in order. The last batch is filled up with zeros.
 
-    A batch has image uint8 (B, S, S, 3) and count (), the number of examples that are real.
+    A batch has image uint8 (B, S, S, 3) and real (B,), whether there is an example. An unreadable
+    image goes into `bad` and is not real; without a `bad` it raises BadImage.
     """
 
     def make_batch(start: int) -> Batch:
         indices = range(start, min(start + batch_size, len(source)))
         images = np.zeros((batch_size, transform.size, transform.size, 3), np.uint8)
+        real = np.zeros(batch_size, bool)
         for slot, index in enumerate(indices):
-            images[slot] = transform.view(source.read(index, transform.size))
-        return {"image": images, "count": np.array(len(indices))}
+            try:
+                images[slot] = transform.view(source.read(index, transform.size))
+            except BadImage as error:
+                if bad is None:
+                    raise
+                bad.add(index, error)
+            else:
+                real[slot] = True
+        return {"image": images, "real": real}
 
     return _in_threads(range(0, len(source), batch_size), make_batch, threads)
 
@@ -71,13 +94,18 @@ def place(position: int, examples: int, seed: int) -> tuple[int, int]:
 def batch_hash(source: Source, index: np.ndarray) -> str:
     """Twelve hexadecimal digits that tell which examples, in which order, a batch holds."""
     ids = "\n".join(source.ids[i] for i in index)
-    return hashlib.sha256(ids.encode()).hexdigest()[:12]
+    return hashlib.sha256(_encoded(ids)).hexdigest()[:12]
 
 
 def fingerprint(source: Source) -> str:
     """Sixty-four hexadecimal digits that change with any class name, id or label of a split."""
     lines = [*source.class_names, *source.ids, *map(str, source.labels.tolist())]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256(_encoded("\n".join(lines))).hexdigest()
+
+
+def _encoded(names: str) -> bytes:
+    """In UTF-8, and bytes of a file name that are no text as they are."""
+    return names.encode("utf-8", "surrogateescape")
 
 
 @functools.lru_cache(maxsize=4)  # a batch touches two epochs at most, and threads run ahead

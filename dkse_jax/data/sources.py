@@ -56,6 +56,17 @@ def load_splits(data_config: ConfigDict, seed: int) -> dict[str, Source]:
     return {name: _first_classes(split, data_config.classes) for name, split in splits.items()}
 
 
+def subset(source: Source, places: np.ndarray) -> Source:
+    """The examples at some places of a source, in that order."""
+    return dataclasses.replace(
+        source,
+        ids=tuple(source.ids[i] for i in places),
+        labels=source.labels[places],
+        groups=tuple(source.groups[i] for i in places),
+        read=lambda index, min_side: source.read(int(places[index]), min_side),
+    )
+
+
 def _load_whole(data_config: ConfigDict, seed: int) -> dict[str, Source]:
     # The imports are here since each source needs Source, and to start without what is not used.
     if data_config.source == "synthetic":
@@ -89,14 +100,8 @@ def _load_whole(data_config: ConfigDict, seed: int) -> dict[str, Source]:
 
 def _first_classes(source: Source, classes: int) -> Source:
     """The examples of the first classes by name."""
-    places = np.flatnonzero(source.labels < classes)
-    return Source(
-        class_names=source.class_names[:classes],
-        ids=tuple(source.ids[i] for i in places),
-        labels=source.labels[places],
-        groups=tuple(source.groups[i] for i in places),
-        read=lambda index, min_side: source.read(int(places[index]), min_side),
-    )
+    chosen = subset(source, np.flatnonzero(source.labels < classes))
+    return dataclasses.replace(chosen, class_names=source.class_names[:classes])
 
 
 def load_all(root: str, class_names: Sequence[str]) -> Source:

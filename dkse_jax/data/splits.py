@@ -3,9 +3,9 @@
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 
-from dkse_jax.errors import UserError
+from dkse_jax.errors import UserError, refuse
 
 SPLITS = ("train", "val", "test")
 
@@ -15,6 +15,7 @@ def assign_splits(
     seed: int,
     val_percent: float,
     test_percent: float,
+    report: Callable[[str], None] = refuse,
 ) -> dict[str, str]:
     """Puts each group as a whole into train, val or test.
 
@@ -28,18 +29,15 @@ def assign_splits(
         seed: another seed, another assignment.
         val_percent: share of the groups that validate, on average; above 0.
         test_percent: share of the groups that test, on average; above 0.
+        report: takes a sentence about each class that has too few groups for 3 splits.
 
     Returns:
         The split ("train", "val" or "test") of each group.
 
     Raises:
-        UserError: the shares leave a split empty, or a class has too few groups for 3 splits.
+        UserError: the shares leave a split empty; by default also what `report` takes.
     """
-    if not (val_percent > 0 and test_percent > 0 and val_percent + test_percent < 100):
-        raise UserError(
-            f"val_percent={val_percent:g} and test_percent={test_percent:g} must both be above 0 "
-            "and leave a part of 100 for train"
-        )
+    check_shares(val_percent, test_percent)
     ranges = {
         "test": (0.0, test_percent),
         "val": (test_percent, test_percent + val_percent),
@@ -50,8 +48,17 @@ def assign_splits(
         group: next(split for split, (_, end) in ranges.items() if value < end)
         for group, value in hashes.items()
     }
-    _fill_empty_splits(classes_of_group, ranges, hashes, split_of)
+    _fill_empty_splits(classes_of_group, ranges, hashes, split_of, report)
     return split_of
+
+
+def check_shares(val_percent: float, test_percent: float) -> None:
+    """Raises UserError where the shares leave a split empty."""
+    if not (val_percent > 0 and test_percent > 0 and val_percent + test_percent < 100):
+        raise UserError(
+            f"val_percent={val_percent:g} and test_percent={test_percent:g} must both be above 0 "
+            "and leave a part of 100 for train"
+        )
 
 
 def _hash_percent(name: str, seed: int) -> float:
@@ -67,6 +74,7 @@ def _fill_empty_splits(
     ranges: Mapping[str, tuple[float, float]],
     hashes: Mapping[str, float],
     split_of: dict[str, str],
+    report: Callable[[str], None],
 ) -> None:
     """Moves the nearest group into each (class, split) that has none, emptying no other."""
     groups_of: dict[str, list[str]] = {}
@@ -87,10 +95,11 @@ def _fill_empty_splits(
                 if all(count[other, split_of[group]] > 1 for other in classes_of_group[group])
             ]
             if not spare:
-                raise UserError(
+                report(
                     f'class "{label}" has too few groups ({len(groups_of[label])}) to have one in '
                     f"each of train, val and test"
                 )
+                break
             group = min(spare, key=lambda g: (max(start - hashes[g], hashes[g] - end), g))
             for other in classes_of_group[group]:
                 count[other, split_of[group]] -= 1

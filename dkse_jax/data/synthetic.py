@@ -143,7 +143,7 @@ def _paint_all(jobs: list[Picture]) -> Iterator[np.ndarray]:
         for number, (*_, size) in enumerate(jobs):
             data = outputs[number % workers].read(size * size * 3)
             if len(data) < size * size * 3:
-                raise RuntimeError("a painting process died: out of memory?")
+                raise UserError("a process that painted pictures died: killed, or out of memory")
             yield np.frombuffer(data, np.uint8).reshape(size, size, 3)
 
 

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from dkse_jax.data.bad_images import BadImages
 from dkse_jax.data.pipeline import evaluation_batches
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform, normalise
@@ -47,28 +48,30 @@ def predict(
     *,
     batch_size: int,
     threads: int,
+    bad: BadImages | None = None,
 ) -> np.ndarray:
     """Log-probabilities (N, K) of all N examples of a split, in its order.
 
     The last batch is padded and its padding dropped, so that every example counts once. A
     batch is enlarged to a multiple of the number of devices. Long splits show their progress.
+    Unreadable images go into `bad` and are left out: the rows are those of bad.readable().
     """
     batch_size = enough_for_all(batch_size)
     classify = forward(variables)
-    batches = evaluation_batches(source, transform, batch_size=batch_size, threads=threads)
+    batches = evaluation_batches(source, transform, batch_size=batch_size, threads=threads, bad=bad)
     started = told = time.monotonic()
     parts: list[np.ndarray] = []
     done = 0
     for batch in batches:
-        count = int(batch["count"])
-        parts.append(np.asarray(classify(batch["image"]))[:count])
-        done += count
+        parts.append(np.asarray(classify(batch["image"]))[batch["real"]])
+        done = min(done + batch_size, len(source))
         now = time.monotonic()
         if now - told > 5:
             left = (now - started) / done * (len(source) - done)
             print(f"evaluated {done}/{len(source)}  left {left:.0f} s", file=sys.stderr)
             told = now
     log_probabilities = np.concatenate(parts)
-    if len(log_probabilities) != len(source):
-        raise AssertionError(f"{len(log_probabilities)} results for {len(source)} examples")
+    examples = len(source) - (bad.count if bad else 0)
+    if len(log_probabilities) != examples:
+        raise AssertionError(f"{len(log_probabilities)} results for {examples} examples")
     return log_probabilities

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from PIL import Image
 
 from dkse_jax.data.pipeline import evaluation_batches
-from dkse_jax.data.sources import Source
+from dkse_jax.data.sources import Source, subset
 from dkse_jax.data.transform import Transform, centre_view, normalise
 from dkse_jax.devices import enough_for_all, replicated, split_by_example
 from dkse_jax.evaluation import pictures
@@ -167,17 +167,11 @@ def _maps(
     threads: int,
 ) -> np.ndarray:
     """(n, H, W): the maps of the chosen examples for the classes predicted."""
-    part = Source(
-        class_names=source.class_names,
-        ids=tuple(source.ids[i] for i in chosen),
-        labels=source.labels[chosen],
-        groups=tuple(source.groups[i] for i in chosen),
-        read=lambda place, side: source.read(chosen[place], side),
-    )
+    part = subset(source, np.array(chosen))
     batch_size = enough_for_all(_BATCH)
     maps, done = [], 0
     for batch in evaluation_batches(part, transform, batch_size=batch_size, threads=threads):
-        size = int(batch["count"])
+        size = int(batch["real"].sum())
         classes = np.zeros(batch_size, np.int32)
         classes[:size] = predictions[chosen[done : done + size]]
         maps.append(np.asarray(explain(batch["image"], classes))[:size])

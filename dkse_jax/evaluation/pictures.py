@@ -4,7 +4,6 @@ import bisect
 import dataclasses
 import functools
 import pathlib
-import unicodedata
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from PIL import Image
+
+from dkse_jax.text import plain_text
 
 MAX_MISTAKES = 24
 
@@ -53,20 +54,6 @@ class Example:
     probability: float
     file: str
     note: str = ""
-
-
-def plain_text(name: str) -> str:
-    """A class or file name that is safe to show: one line that steers no terminal.
-
-    Control characters, line breaks, marks that change the direction of writing, and bytes of a
-    file name that are no text become U+FFFD. The joiners that spell Persian and Indic words stay.
-    """
-    return "".join(
-        "\ufffd"
-        if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") and c not in "\u200c\u200d"
-        else c
-        for c in name
-    )
 
 
 def confusion_png(path: pathlib.Path, matrix: np.ndarray, class_names: Sequence[str]) -> None:

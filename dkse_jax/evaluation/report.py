@@ -1,18 +1,17 @@
 """What an evaluation leaves on disk, and the lines it prints."""
 
-import csv
 import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation import metrics, pictures
-from dkse_jax.evaluation.pictures import plain_text
+from dkse_jax.text import csv_text, plain_text
 
 FILES = ("metrics.json", "confusion.csv", "confusion.png", "predictions.csv", "mistakes.png")
 
@@ -29,11 +28,12 @@ def write_report(
     read_image: Callable[[int], np.ndarray],
     bootstrap_samples: int,
     seed: int,
+    skipped: Sequence[tuple[str, str, str]] = (),
 ) -> dict[str, Any]:
     """Writes the report of one split: the files of `FILES`, all of them or none.
 
     The folder appears whole, in place of an older report. In the CSV files a name is plain text
-    (see `pictures.plain_text`), with an apostrophe before a first character that a spreadsheet
+    (see `text.plain_text`), with an apostrophe before a first character that a spreadsheet
     would take for a formula; metrics.json holds the names as they are.
 
     Args:
@@ -47,9 +47,11 @@ def write_report(
         read_image: index -> (H, W, 3) uint8; called for the mistakes that are shown.
         bootstrap_samples: behind the interval of the accuracy.
         seed: of the bootstrap.
+        skipped: the (file, class, reason) of images that could not be read and are not among the
+            N; if there are any, skipped.csv lists them.
 
     Returns:
-        What metrics.json holds: step, then the keys of `metrics.summarise`.
+        What metrics.json holds: step, the keys of `metrics.summarise`, skipped (how many).
 
     Raises:
         UserError: the folder holds something that is not a report.
@@ -65,6 +67,7 @@ def write_report(
         bootstrap_samples=bootstrap_samples,
         seed=seed,
     )
+    result["skipped"] = len(skipped)
     probabilities = np.exp(np.asarray(log_probabilities, np.float64))
     predictions = np.asarray(log_probabilities).argmax(axis=1)
     matrix = metrics.confusion(labels, predictions, len(class_names))
@@ -78,12 +81,17 @@ def write_report(
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         new, old = pathlib.Path(scratch, "new"), pathlib.Path(scratch, "old")
         new.mkdir()
-        text = json.dumps(result, indent=2, allow_nan=False)
-        (new / "metrics.json").write_text(text + "\n", encoding="utf-8")
-        _write_confusion(new / "confusion.csv", matrix, class_names)
-        _write_predictions(
-            new / "predictions.csv", source_ids, labels, predictions, probabilities, class_names
-        )
+        texts = {
+            "metrics.json": json.dumps(result, indent=2, allow_nan=False) + "\n",
+            "confusion.csv": _confusion_csv(matrix, class_names),
+            "predictions.csv": _predictions_csv(
+                source_ids, labels, predictions, probabilities, class_names
+            ),
+        }
+        if skipped:
+            texts["skipped.csv"] = csv_text(["file", "label", "reason"], skipped)
+        for name, text in texts.items():
+            (new / name).write_text(text, encoding="utf-8")
         pictures.confusion_png(new / "confusion.png", matrix, class_names)
         pictures.mistakes_png(new / "mistakes.png", mistakes, total=total, examples=len(labels))
         if folder.exists():
@@ -97,7 +105,8 @@ def summary(result: dict[str, Any]) -> str:
     low, high = result["interval95"]
     lines = [
         f"accuracy {result['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%})"
-        f" on {result['n']:,} examples in {result['groups']:,} groups",
+        f" on {result['n']:,} examples in {result['groups']:,} groups"
+        + (f"; {result['skipped']:,} could not be read" if result["skipped"] else ""),
         f"loss {result['loss']:.4f}, top-2 accuracy {result['top2']:.2%},"
         f" calibration error {result['ece']:.2%}",
         f"{'n':>9} {'precision':>10} {'recall':>7} {'F1':>7}  class",
@@ -149,41 +158,24 @@ def _mistakes(
     return shown, len(wrong)
 
 
-def _write_confusion(path: pathlib.Path, matrix: np.ndarray, class_names: Sequence[str]) -> None:
-    names = [_cell(name) for name in class_names]
-    rows = ([name, *counts] for name, counts in zip(names, matrix.tolist(), strict=True))
-    _write_csv(path, ["true \\ predicted", *names], rows)
+def _confusion_csv(matrix: np.ndarray, class_names: Sequence[str]) -> str:
+    rows = ([name, *counts] for name, counts in zip(class_names, matrix.tolist(), strict=True))
+    return csv_text(["true \\ predicted", *class_names], rows)
 
 
-def _write_predictions(
-    path: pathlib.Path,
+def _predictions_csv(
     source_ids: Sequence[str],
     labels: np.ndarray,
     predictions: np.ndarray,
     probabilities: np.ndarray,
     class_names: Sequence[str],
-) -> None:
-    names = [_cell(name) for name in class_names]
-    header = ["file", "label", "prediction", "probability"]
-    header += [f"p({plain_text(name)})" for name in class_names]
+) -> str:
+    header = ["file", "label", "prediction", "probability", *(f"p({name})" for name in class_names)]
     rows = (
-        [_cell(source_id), names[label], names[prediction], f"{row[prediction]:.6g}"]
+        [source_id, class_names[label], class_names[prediction], f"{row[prediction]:.6g}"]
         + [f"{p:.6g}" for p in row]
         for source_id, label, prediction, row in zip(
             source_ids, labels, predictions, probabilities, strict=True
         )
     )
-    _write_csv(path, header, rows)
-
-
-def _write_csv(path: pathlib.Path, header: list[str], rows: Iterable[list]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-
-
-def _cell(name: str) -> str:
-    """A name as a CSV cell that no spreadsheet takes for a formula (OWASP, CSV Injection)."""
-    text = plain_text(name)
-    return f"'{text}" if text.lstrip().startswith(tuple("=+-@＝＋－＠")) else text
+    return csv_text(header, rows)

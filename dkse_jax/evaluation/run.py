@@ -7,8 +7,9 @@ import flax.linen as nn
 from ml_collections import ConfigDict
 
 from dkse_jax import devices
+from dkse_jax.data.bad_images import bad_images
 from dkse_jax.data.pipeline import fingerprint
-from dkse_jax.data.sources import Source, load_all, load_splits
+from dkse_jax.data.sources import Source, load_all, load_splits, subset
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.data.transform import Transform
 from dkse_jax.errors import UserError, nearest
@@ -18,6 +19,7 @@ from dkse_jax.evaluation.overlays import MAX_EXAMPLES, make_explain, write_overl
 from dkse_jax.evaluation.report import summary, write_report
 from dkse_jax.evaluation.restore import restore_best
 from dkse_jax.models import create_model
+from dkse_jax.progress import say
 from dkse_jax.workdir import description
 
 
@@ -54,7 +56,8 @@ def evaluate_run(
 
     devices.use_compilation_cache()
 
-    print(f"evaluating step {step} on {split}: {len(source)} images", flush=True)
+    say(f"evaluating step {step} on {split}: {len(source)} images")
+    bad = bad_images(source, config.data)
     log_probabilities = predict(
         make_forward(model, transform, mesh),
         variables,
@@ -62,7 +65,10 @@ def evaluate_run(
         transform,
         batch_size=config.eval.batch_size,
         threads=config.data.threads,
+        bad=bad,
     )
+    if bad:
+        source = subset(source, bad.readable())
     folder = workdir / "eval" / split
     metrics = write_report(
         folder,
@@ -75,9 +81,10 @@ def evaluate_run(
         read_image=lambda index: source.read(index, 256),
         bootstrap_samples=config.eval.bootstrap_samples,
         seed=config.seed,
+        skipped=bad.rows() if bad else (),
     )
     print(summary(metrics))
-    print(f"report: {folder}", flush=True)
+    say(f"report: {folder}")
     if gradcam is not None and stage is not None:
         paths = write_overlays(
             folder / "gradcam",
@@ -89,8 +96,8 @@ def evaluate_run(
             count=gradcam,
             threads=config.data.threads,
         )
-        print(f"Grad-CAM at {stage}: {len(paths)} pictures in {folder / 'gradcam'}")
-    print(f"{split} accuracy {metrics['accuracy']:.4f}; look at {folder / 'confusion.png'}")
+        say(f"Grad-CAM at {stage}: {len(paths)} pictures in {folder / 'gradcam'}")
+    say(f"{split} accuracy {metrics['accuracy']:.4f}; look at {folder / 'confusion.png'}")
 
 
 def _stage_to_explain(

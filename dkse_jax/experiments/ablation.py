@@ -15,6 +15,7 @@ from dkse_jax.experiments.compare import Difference, difference
 from dkse_jax.experiments.tables import Row, Variants, rows_of
 from dkse_jax.models import create_model
 from dkse_jax.models.counts import count, totals
+from dkse_jax.progress import say
 from dkse_jax.training.estimate import guessed_seconds
 from dkse_jax.workdir import description
 from dkse_jax.workdir.journal import duration
@@ -92,7 +93,8 @@ def run_table(
         pace = (time.monotonic() - started) / guessed
         write()
         print(f"table {table}: left {duration(pace * (planned - guessed))}", flush=True)
-    print(f"\n{write()}\nfiles: {workdir / f'table-{table}'}.csv, .md, .png", flush=True)
+    print(f"\n{write()}")
+    say(f"files: {workdir / f'table-{table}'}.csv, .md, .png")
 
 
 def _chosen(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from dkse_jax.experiments.compare import Difference
 from dkse_jax.experiments.published import Cells
 from dkse_jax.experiments.tables import Row
-from dkse_jax.markdown import table
+from dkse_jax.markdown import code, table
 from dkse_jax.workdir.files import write_atomically
 from dkse_jax.workdir.journal import duration
 
@@ -92,9 +92,9 @@ def as_markdown(command: str, lines: Sequence[Line]) -> str:
         if published:
             cells += _printed(line.row.published)
         rows.append(cells)
-    parts = [f"`{command}`", table(header, rows, numbers=(1, 2, 3, 4, 6))]
+    parts = [code(command), table(header, rows, numbers=(1, 2, 3, 4, 6))]
     missing = [
-        f"- `--rows={shlex.quote(line.row.name)}`, about {duration(line.seconds)}"
+        f"- {code(f'--rows={shlex.quote(line.row.name)}')}, about {duration(line.seconds)}"
         for line in lines
         if not line.records
     ]

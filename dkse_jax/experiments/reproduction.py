@@ -1,7 +1,7 @@
-"""Puts the tables into REPRODUCTION.md: python -m dkse_jax.experiments.reproduction
+"""Puts tables into REPRODUCTION.md and RELIABILITY.md: python -m dkse_jax.experiments.reproduction
 
-Its prose is written by hand. What stands between <!-- NAME --> and <!-- end --> is the table that
-`ablate.py` wrote as results/NAME.md.
+Their prose is written by hand. What stands between <!-- NAME --> and <!-- end --> is the table that
+`ablate.py`, or `make faults`, wrote as results/NAME.md.
 """
 
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 from dkse_jax.errors import UserError
 from dkse_jax.workdir.files import write_atomically
 
-PAGE, RESULTS = Path("REPRODUCTION.md"), Path("results")
+PAGES, RESULTS = (Path("REPRODUCTION.md"), Path("RELIABILITY.md")), Path("results")
 _BLOCK = re.compile(r"<!-- (?P<name>[\w/-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
@@ -25,7 +25,7 @@ def filled(page: str, results: Path) -> str:
     def block(found: re.Match[str]) -> str:
         file = results / f"{found['name']}.md"
         if not file.is_file():
-            raise UserError(f"{PAGE} names the table {found['name']}, but there is no {file}")
+            raise UserError(f"a page names the table {found['name']}, but there is no {file}")
         return f"<!-- {found['name']} -->\n{file.read_text(encoding='utf-8')}<!-- end -->"
 
     return _BLOCK.sub(block, page)
@@ -33,7 +33,8 @@ def filled(page: str, results: Path) -> str:
 
 if __name__ == "__main__":
     try:
-        write_atomically(PAGE, filled(PAGE.read_text(encoding="utf-8"), RESULTS))
+        for page in PAGES:
+            write_atomically(page, filled(page.read_text(encoding="utf-8"), RESULTS))
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

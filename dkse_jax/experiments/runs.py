@@ -28,7 +28,8 @@ from dkse_jax.experiments.compare import Judged
 from dkse_jax.experiments.tables import Row
 from dkse_jax.models import create_model
 from dkse_jax.models.counts import count, totals
-from dkse_jax.training.loop import describe_inputs, train
+from dkse_jax.training.loop import train
+from dkse_jax.training.plan import describe_inputs
 from dkse_jax.workdir import description
 from dkse_jax.workdir.files import write_atomically
 
@@ -157,7 +158,7 @@ def _features(split: Source, config: ConfigDict, workdir: Path) -> Described:
         draft = file.with_suffix(".tmp.npz")
         np.savez(draft, features=features, seconds=time.monotonic() - start)
         draft.replace(file)
-    with np.load(file) as kept:
+    with np.load(file, allow_pickle=False) as kept:
         return Described(kept["features"], float(kept["seconds"]))
 
 

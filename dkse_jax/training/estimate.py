@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from dkse_jax.data.sources import Source
 from dkse_jax.models.counts import count, totals
+from dkse_jax.progress import say
 from dkse_jax.workdir.journal import duration
 
 # Training's share of the rate of a large matrix product, by direct convolution: a middle. On two
@@ -34,22 +35,21 @@ def announce(
     sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
     names = splits["train"].class_names
     device = jax.devices()[0]
-    print(f"workdir  {workdir}")
-    print(f"devices  {jax.device_count()} {device.platform} ({device.device_kind})")
-    print(f"data     {sizes}; {len(names)} classes: {', '.join(names)}")
-    print(
+    say(f"workdir  {workdir}")
+    say(f"devices  {jax.device_count()} {device.platform} ({device.device_kind})")
+    say(f"data     {sizes}; {len(names)} classes: {', '.join(names)}")
+    say(
         f"network  {config.model.name}, {parameters:,} trainable parameters,"
         f" {macs / 1e9:.3f} GMACs an image of {config.data.image_size} pixels"
     )
     if step == last_step:
-        print(f"training is complete at step {step}: python eval.py --workdir={workdir}")
+        say(f"training is complete at step {step}: python eval.py --workdir={workdir}")
         return
     seconds = guessed_seconds(macs, images=(last_step - step) * config.train.batch_size)
     begun = f"goes on after step {step} of" if step else "takes"
-    print(
+    say(
         f"training {begun} {last_step} steps of {config.train.batch_size} images:"
-        f" about {duration(seconds)} here, by a short probe",
-        flush=True,
+        f" about {duration(seconds)} here, by a short probe"
     )
 
 

@@ -3,31 +3,31 @@
 import dataclasses
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-import optax
 from ml_collections import ConfigDict
 
-from dkse_jax import devices
-from dkse_jax.config import steps
-from dkse_jax.data.pipeline import Batch, batch_hash, fingerprint, training_batches
-from dkse_jax.data.sources import Source, load_splits
-from dkse_jax.data.transform import Transform
+from dkse_jax import devices, interrupts
+from dkse_jax.data.bad_images import BadImages, bad_images
+from dkse_jax.data.pipeline import Batch, batch_hash, training_batches
 from dkse_jax.errors import UserError
-from dkse_jax.evaluation.evaluate import make_forward, predict
+from dkse_jax.evaluation.evaluate import Forward, make_forward, predict
 from dkse_jax.evaluation.metrics import accuracy_and_loss
-from dkse_jax.models import create_model
+from dkse_jax.progress import say
+from dkse_jax.text import csv_text
 from dkse_jax.training.estimate import announce
-from dkse_jax.training.initial import check_frozen, initial_variables, started_from
-from dkse_jax.training.optimizer import make_optimizer, make_schedule
-from dkse_jax.training.state import TrainState, create_state, initialise
-from dkse_jax.training.steps import Metrics, make_train_step
+from dkse_jax.training.initial import initial_variables, started_from
+from dkse_jax.training.plan import Plan, describe_inputs, make_plan
+from dkse_jax.training.state import TrainState, initialise
+from dkse_jax.training.steps import Metrics, TrainStep, make_train_step
 from dkse_jax.workdir import checkpoint, description
+from dkse_jax.workdir.files import disk_trouble_told, write_atomically
 from dkse_jax.workdir.journal import Journal, Progress
+from dkse_jax.workdir.lock import locked
 
 
 def train(config: ConfigDict, workdir: Path) -> None:
@@ -35,95 +35,132 @@ def train(config: ConfigDict, workdir: Path) -> None:
 
     Raises:
         UserError: a mistake in the config, the data or the workdir, before anything is written
-            or compiled; or a loss that is not finite.
+            or compiled; or a loss that is not finite, a full disk, too little memory.
+        Interrupted: by a signal; what was trained until then is saved.
     """
     devices.reuse_memory()
-    devices.check_batch_size(config.train.batch_size)
     description.check_workdir(workdir, config)
-    splits = load_splits(config.data, config.seed)
-    examples = splits["train"]
-    transform = Transform.of(config.data)
-    last_step = steps(config, len(examples))
-
-    mesh = devices.make_mesh()
-    model = create_model(config.model, len(examples.class_names))
-    schedule = make_schedule(config.optimizer, last_step)
-    frozen = tuple(filter(None, config.frozen.split(",")))
-    optimizer = make_optimizer(config.optimizer, schedule, frozen)
-
-    def fresh_state() -> TrainState:
-        return create_state(model, optimizer, transform.size, config.seed)
-
-    target = devices.abstract(jax.eval_shape(fresh_state), mesh)
-    check_frozen(frozen, target.params)
+    plan = make_plan(config)
+    target = plan.target()
     initial = None
     if config.init_from and checkpoint.latest_step(workdir) is None:
-        initial = initial_variables(config, target.variables(), examples.class_names)
-    description.begin(workdir, config, describe_inputs(splits, transform))
-    state, step = restored_state(workdir, target)
-    announce(config, model, splits, workdir, step=step, last_step=last_step)
-    if step == last_step:
-        return
+        class_names = plan.splits["train"].class_names
+        initial = initial_variables(config, target.variables(), class_names)
+    with locked(workdir):
+        description.begin(workdir, config, describe_inputs(plan.splits, plan.transform))
+        state, step = restored_state(workdir, target)
+        # A run interrupted while it judged its weights has saved them unjudged.
+        unjudged = step > 0 and plan.is_due(step) and not checkpoint.read_metrics(workdir, step)
+        announce(config, plan.model, plan.splits, workdir, step=step, last_step=plan.last_step)
+        if step == plan.last_step and not unjudged:
+            return
 
-    devices.use_compilation_cache()
-    if state is None:
-        state = initialise(fresh_state, mesh)
-        if initial:
-            state = dataclasses.replace(state, **started_from(state.variables(), initial))
-    train_step = compiled(make_train_step(model, optimizer, config, transform, mesh), state, config)
-    forward = make_forward(model, transform, mesh)
-    batches = training_batches(examples, config, first_step=step + 1, last_step=last_step)
-    evaluate_every = evaluation_interval(config, len(examples))
+        devices.use_compilation_cache()
+        with devices.memory_shortage_told(config):
+            if state is None:
+                state = initialise(plan.fresh_state, plan.mesh)
+                if initial:
+                    state = dataclasses.replace(state, **started_from(state.variables(), initial))
+            program = make_train_step(plan.model, plan.optimizer, config, plan.transform, plan.mesh)
+            train_step = compiled(program, state, config)
+            forward = make_forward(plan.model, plan.transform, plan.mesh)
+            journal = Journal(workdir, step, config.log.tensorboard, unjudged=unjudged)
+            with journal, interrupts.deferred():
+                follow(plan, workdir, journal, train_step, forward, state, unjudged=unjudged)
+    say(f"done: python eval.py --workdir={workdir}")
+
+
+def follow(
+    plan: Plan,
+    workdir: Path,
+    journal: Journal,
+    train_step: TrainStep,
+    forward: Forward,
+    state: TrainState,
+    *,
+    unjudged: bool,
+) -> None:
+    """Every step from the state's to the plan's last, with what is written and saved on the way.
+
+    Args:
+        plan: of the run.
+        workdir: its folder, locked.
+        journal: open.
+        train_step: compiled.
+        forward: see `make_forward`.
+        state: after the step that is the newest in workdir, or fresh.
+        unjudged: whether that step's verdict on val is still to be had.
+
+    Raises:
+        UserError: a loss that is not finite, or a disk that is full.
+        Interrupted: by a signal; the last step is saved.
+    """
+    config, examples = plan.config, plan.splits["train"]
+    step = saved = int(state.step)
+    bad = {name: bad_images(split, config.data) for name, split in plan.splits.items()}
+    batches = training_batches(
+        examples, config, first_step=step + 1, last_step=plan.last_step, bad=bad["train"]
+    )
     progress = Progress(
-        last_step,
+        plan.last_step,
         len(examples) / config.train.batch_size,
         config.train.batch_size,
         config.log.progress_seconds,
     )
+    unrecorded: tuple[int, Metrics, Batch, float] | None = None
 
-    with Journal(workdir, step, config.log.tensorboard) as journal:
+    def record() -> None:
+        nonlocal unrecorded
+        if unrecorded:
+            number, metrics, batch, waited = unrecorded
+            line = training_line(plan, number, metrics, batch)
+            journal.write(number, "train", line)
+            progress.update(number, line["loss"], line["accuracy"], waited)
+            unrecorded = None
 
-        def record(step: int, metrics: Metrics, batch: Batch, waited: float) -> None:
-            line = training_line(metrics, step, schedule) | {
-                "batch": batch_hash(examples, batch["index"])
-            }
-            journal.write(step, "train", line)
-            progress.update(step, line["loss"], line["accuracy"], waited)
+    def judge() -> dict[str, float]:
+        with progress.paused(), interrupts.breakable():
+            on_val = evaluate(plan, forward, state, bad["val"])
+        journal.write(step, "val", on_val)
+        return on_val
 
-        unrecorded: tuple[int, Metrics, Batch, float] | None = None
+    def save(on_val: dict[str, float]) -> None:
+        with progress.paused():
+            checkpoint.save(workdir, step, state.variables(), training_part(state), on_val)
+            list_skipped(workdir, bad)
+
+    try:
+        if unjudged:
+            checkpoint.write_metrics(workdir, step, judge())
         for batch, waited in with_waits(batches):
             state, metrics = train_step(state, batch["image"], batch["label"])
             step += 1
             # One step late: to read this step's metrics now would leave the devices idle.
-            if unrecorded:
-                record(*unrecorded)
+            record()
             unrecorded = step, metrics, batch, waited
+            if plan.is_due(step) or step % config.train.checkpoint_every_steps == 0:
+                record()
+                save(judge() if plan.is_due(step) else {})
+                saved = step
+            interrupts.check()
+    except interrupts.Interrupted:
+        record()
+        if step > saved:
+            save({})
+        if step:
+            say(f"step {step} is saved; the same command goes on from there")
+        raise
 
-            evaluating = step % evaluate_every == 0 or step == last_step
-            if not evaluating and step % config.train.checkpoint_every_steps:
-                continue
-            record(*unrecorded)
-            unrecorded = None
-            with progress.paused():
-                on_val = {}
-                if evaluating:
-                    on_val = evaluate(forward, state, splits["val"], transform, config)
-                    journal.write(step, "val", on_val)
-                checkpoint.save(workdir, step, state.variables(), training_part(state), on_val)
-    print(f"done: python eval.py --workdir={workdir}", flush=True)
 
-
-def describe_inputs(splits: dict[str, Source], transform: Transform) -> dict[str, Any]:
-    """What the weights belong to, as a JSON tree: class names, transform, and which examples."""
-    return {
-        "class_names": list(splits["train"].class_names),
-        "transform": dataclasses.asdict(transform)
-        | {"mean": list(transform.mean), "std": list(transform.std)},
-        "splits": {
-            name: {"examples": len(split), "fingerprint": fingerprint(split)}
-            for name, split in splits.items()
-        },
-    }
+def list_skipped(workdir: Path, bad: Mapping[str, BadImages | None]) -> None:
+    """Adds the unreadable images that were met, if any, to the list in the workdir."""
+    path = workdir / "skipped.csv"
+    met = [row for images in bad.values() if images for row in images.rows()]
+    if met:
+        header, *lines = csv_text(("file", "label", "reason"), met).splitlines()
+        with disk_trouble_told("cannot write", path):
+            known = path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else []
+            write_atomically(path, "\n".join([header, *sorted({*lines, *known}), ""]))
 
 
 def training_part(state: TrainState) -> dict[str, Any]:
@@ -140,22 +177,17 @@ def restored_state(workdir: Path, target: TrainState) -> tuple[TrainState | None
     return TrainState(**{"batch_stats": {}} | variables, **training), step
 
 
-def compiled(train_step: Any, state: TrainState, config: ConfigDict) -> Any:
+def compiled(train_step: Any, state: TrainState, config: ConfigDict) -> TrainStep:
     """The train step, compiled for batches of the config's shape; says so, and how long it took."""
     size, batch_size = config.data.image_size, config.train.batch_size
     images = jax.ShapeDtypeStruct((batch_size, size, size, 3), np.uint8)
     labels = jax.ShapeDtypeStruct((batch_size,), np.int32)
-    print("compiling the training step ...", flush=True)
+    say("compiling the training step ...")
     start = time.monotonic()
     program = train_step.lower(state, images, labels).compile()
     devices.return_free_memory()
-    print(f"compiled in {time.monotonic() - start:.0f} s", flush=True)
+    say(f"compiled in {time.monotonic() - start:.0f} s")
     return program
-
-
-def evaluation_interval(config: ConfigDict, examples: int) -> int:
-    """Steps between two evaluations on val."""
-    return max(1, round(config.train.evaluate_every_epochs * examples / config.train.batch_size))
 
 
 def with_waits(batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
@@ -163,40 +195,51 @@ def with_waits(batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
     iterator = iter(batches)
     while True:
         start = time.monotonic()
-        batch = next(iterator, None)
+        with interrupts.breakable():
+            batch = next(iterator, None)
         if batch is None:
             return
         yield batch, time.monotonic() - start
 
 
-def training_line(metrics: Metrics, step: int, schedule: optax.Schedule) -> dict[str, Any]:
+def training_line(plan: Plan, step: int, metrics: Metrics, batch: Batch) -> dict[str, Any]:
     """One step's numbers for the journal.
 
     Raises:
         UserError: the loss is not finite; what is on disk is older than that.
     """
-    loss, learning_rate = float(metrics["loss"]), float(schedule(step - 1))
+    loss, learning_rate = float(metrics["loss"]), float(plan.schedule(step - 1))
+    examples = batch_hash(plan.splits["train"], batch["index"])
     if not math.isfinite(loss):
         raise UserError(
-            f"the loss is {loss} at step {step}, at learning rate {learning_rate:.3g}; start again"
-            " in a new workdir with a smaller config.optimizer.learning_rate"
+            f"the loss is {loss} at step {step}, at learning rate {learning_rate:.3g}, on batch"
+            f" {examples}; start again in a new workdir with a smaller"
+            " config.optimizer.learning_rate"
         )
-    return {"loss": loss, "accuracy": float(metrics["accuracy"]), "learning_rate": learning_rate}
+    return {
+        "loss": loss,
+        "accuracy": float(metrics["accuracy"]),
+        "learning_rate": learning_rate,
+        "batch": examples,
+    }
 
 
 def evaluate(
-    forward: Any, state: TrainState, split: Source, transform: Transform, config: ConfigDict
+    plan: Plan, forward: Forward, state: TrainState, bad: BadImages | None
 ) -> dict[str, float]:
-    """Accuracy and loss over a whole split; prints them."""
+    """Accuracy and loss over the whole of val; prints them."""
+    split = plan.splits["val"]
     log_probabilities = predict(
         forward,
         state.variables(),
         split,
-        transform,
-        batch_size=config.eval.batch_size,
-        threads=config.data.threads,
+        plan.transform,
+        batch_size=plan.config.eval.batch_size,
+        threads=plan.config.data.threads,
+        bad=bad,
     )
-    metrics = accuracy_and_loss(log_probabilities, split.labels)
+    labels = split.labels[bad.readable()] if bad else split.labels
+    metrics = accuracy_and_loss(log_probabilities, labels)
     print(
         f"step {int(state.step)}  val accuracy {metrics['accuracy']:.4f}"
         f"  val loss {metrics['loss']:.4f}",

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
+from jax.typing import ArrayLike
 from ml_collections import ConfigDict
 
 from dkse_jax.data.transform import Transform, normalise
@@ -15,6 +16,7 @@ from dkse_jax.models.separable import is_pointwise_kernel
 from dkse_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
+TrainStep = Callable[[TrainState, ArrayLike, ArrayLike], tuple[TrainState, Metrics]]
 
 
 def make_train_step(
@@ -23,7 +25,7 @@ def make_train_step(
     config: ConfigDict,
     transform: Transform,
     mesh: Mesh,
-) -> Callable[[TrainState, jax.Array, jax.Array], tuple[TrainState, Metrics]]:
+) -> TrainStep:
     """The jitted (state, images uint8 (B, S, S, 3), labels (B,)) -> (state, metrics).
 
     The old state's buffers are given up. BatchNorm's statistics are those of the whole batch,

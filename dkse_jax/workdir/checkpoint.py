@@ -18,9 +18,9 @@ import jax
 import orbax.checkpoint as ocp
 
 from dkse_jax.errors import UserError
-from dkse_jax.workdir.files import reserve, sync, write_atomically
-
-Tree = Any  # a pytree of arrays; as a target, of jax.ShapeDtypeStruct with shardings
+from dkse_jax.progress import say
+from dkse_jax.workdir.files import disk_trouble_told, reason_of, reserve, sync, write_atomically
+from dkse_jax.workdir.leaves import Tree, check_finite, check_leaves
 
 
 class DamagedCheckpoint(UserError):
@@ -34,7 +34,7 @@ def save(
     training: Tree,
     metrics: dict[str, float],
 ) -> None:
-    """Saves a step, then keeps only the newest and the best step.
+    """Saves a step, then keeps only the two newest and the best step.
 
     When it returns, the step is on the disk; when it is killed, the step does not exist and what
     it left is removed at the next save. A step saved before is replaced.
@@ -47,33 +47,28 @@ def save(
         metrics: "accuracy" and "loss" on the validation split; empty if not evaluated.
 
     Raises:
-        UserError: when the disk is full or cannot be written; older steps are then untouched.
+        UserError: when a value is not finite, or the disk is full or cannot be written; what was
+            saved before is then untouched.
     """
+    check_finite({**variables, **training}, step)
     root = _root(workdir)
     folder = root / str(step)
-    try:
+    with disk_trouble_told(f"cannot save step {step} in", root):
         root.mkdir(exist_ok=True)
-        _record_path(root, step).unlink(missing_ok=True)
         _remove_leftovers(root)
         reserve(root, _size((variables, training)))
-        with _checkpointer() as checkpointer:
-            checkpointer.save(
-                folder,
-                args=ocp.args.Composite(
-                    variables=ocp.args.StandardSave(variables),
-                    training=ocp.args.StandardSave(training),
-                ),
-            )
+        _record_path(root, step).unlink(missing_ok=True)
+        if folder.exists():
+            shutil.rmtree(folder)
+        try:
+            _write_arrays(folder, variables, training)
+        except TimeoutError:  # orbax measures by a clock that may jump, over days, within a save
+            _remove_leftovers(root)
+            _write_arrays(folder, variables, training)
         for path in (root, folder, *folder.rglob("*")):
             sync(path)
         _write_record(root, {"step": step, "metrics": metrics, "files": _digests(folder)})
-    except (OSError, ValueError) as error:
-        free = shutil.disk_usage(workdir).free // 2**20
-        reason = str(error).splitlines()[0]
-        raise UserError(f"cannot save step {step} in {root} ({free} MiB free): {reason}") from error
-    for old in set(_steps(root)) - {step, _best(root)}:
-        _record_path(root, old).unlink()
-        shutil.rmtree(root / str(old), ignore_errors=True)
+    _thin_out(root)
 
 
 def latest_step(workdir: str | os.PathLike[str]) -> int | None:
@@ -88,6 +83,23 @@ def best_step(workdir: str | os.PathLike[str]) -> int | None:
     return _best(root, [step for step in _steps(root) if _is_good(root, step)])
 
 
+def read_metrics(workdir: str | os.PathLike[str], step: int) -> dict[str, float]:
+    """Returns the metrics of a saved step; empty if it was not evaluated."""
+    return _read_record(_root(workdir), step)["metrics"]
+
+
+def write_metrics(workdir: str | os.PathLike[str], step: int, metrics: dict[str, float]) -> None:
+    """Adds the metrics to a step that was saved before it was evaluated.
+
+    Raises:
+        UserError: when the disk is full or cannot be written; the step then stands as it was.
+    """
+    root = _root(workdir)
+    with disk_trouble_told(f"cannot save the metrics of step {step} in", root):
+        _write_record(root, _read_record(root, step) | {"metrics": metrics})
+    _thin_out(root)
+
+
 def restore(
     workdir: str | os.PathLike[str], step: int, variables_target: Tree, training_target: Tree
 ) -> tuple[Tree, Tree]:
@@ -95,7 +107,7 @@ def restore(
 
     Raises:
         DamagedCheckpoint: a file is not what was saved, or the step does not exist.
-        UserError: a name, shape or dtype differs from the target's.
+        UserError: a name, shape or dtype differs from the target's, or orbax cannot read the files.
     """
     restored = _restore(workdir, step, {"variables": variables_target, "training": training_target})
     return restored["variables"], restored["training"]
@@ -121,9 +133,20 @@ def restore_newest(
         try:
             return step, *restore(workdir, step, variables_target, training_target)
         except DamagedCheckpoint as error:
-            print(f"{error}; it is set aside as {step}.damaged", flush=True)
+            say(f"{error}; it is set aside as {step}.damaged")
             _set_aside(root, step)
     return None
+
+
+def _write_arrays(folder: Path, variables: Tree, training: Tree) -> None:
+    with _checkpointer() as checkpointer:
+        checkpointer.save(
+            folder,
+            args=ocp.args.Composite(
+                variables=ocp.args.StandardSave(variables),
+                training=ocp.args.StandardSave(training),
+            ),
+        )
 
 
 def _size(tree: Tree) -> int:
@@ -144,39 +167,22 @@ def _restore(
 ) -> dict[str, Tree]:
     root = _root(workdir)
     _verify(root, step)
-    folder = root / str(step)
-    with _checkpointer() as checkpointer:
-        saved = checkpointer.metadata(folder).item_metadata
-        for item, target in targets.items():
-            _check_leaves(saved[item].tree, target, f"step {step} in {root}")
-        restored = checkpointer.restore(
-            folder,
-            args=ocp.args.Composite(
-                **{item: ocp.args.StandardRestore(target) for item, target in targets.items()}
-            ),
-        )
+    where = f"step {step} in {root}"
+    arguments = {item: ocp.args.StandardRestore(target) for item, target in targets.items()}
+    try:
+        with _checkpointer() as checkpointer:
+            saved = checkpointer.metadata(root / str(step)).item_metadata
+            for item, target in targets.items():  # first: no array is larger than the target's
+                check_leaves(saved[item].tree, target, where)
+            restored = checkpointer.restore(root / str(step), args=ocp.args.Composite(**arguments))
+    except UserError:
+        raise
+    except Exception as error:  # orbax raises nearly any type for files that it did not write
+        raise UserError(
+            f"{where} is undamaged, but cannot be read, as if written by another version of orbax:"
+            f" {reason_of(error)}"
+        ) from error
     return {item: restored[item] for item in targets}
-
-
-def _check_leaves(saved: Tree, target: Tree, where: str) -> None:
-    """Raises UserError at the first difference; orbax would cast a dtype in silence."""
-
-    def leaves(tree: Tree) -> dict[str, str]:
-        return {
-            jax.tree_util.keystr(path, simple=True, separator="/"): f"{leaf.dtype}{leaf.shape}"
-            for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-        }
-
-    there, here = leaves(saved), leaves(target)
-    for name in sorted(there.keys() | here.keys()):
-        if name not in here:
-            raise UserError(f"{where} has {name}, which this network has not")
-        if name not in there:
-            raise UserError(f"{where} has no {name}, which this network has")
-        if there[name] != here[name]:
-            raise UserError(
-                f"{where} has {name} of {there[name]}, but this network has it of {here[name]}"
-            )
 
 
 def _root(workdir: str | os.PathLike[str]) -> Path:
@@ -203,6 +209,14 @@ def _best(root: Path, steps: list[int] | None = None) -> int | None:
         if metrics:
             ranks.append((metrics["accuracy"], -metrics["loss"], step))
     return max(ranks)[2] if ranks else None
+
+
+def _thin_out(root: Path) -> None:
+    """Keeps the newest step, the one before it, in case the newest gets damaged, and the best."""
+    steps = _steps(root)
+    for old in set(steps) - {*steps[-2:], _best(root)}:
+        _record_path(root, old).unlink()
+        shutil.rmtree(root / str(old), ignore_errors=True)
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What a run says of itself: config.json and inputs.json, written once, before training."""
 
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ from ml_collections import ConfigDict
 
 from dkse_jax.config import differences, from_json, to_json
 from dkse_jax.errors import UserError
-from dkse_jax.workdir.files import write_atomically
+from dkse_jax.workdir.files import disk_trouble_told, write_atomically
+from dkse_jax.workdir.lock import LOCK_FILE, check_unlocked
 
 CONFIG_FILE = "config.json"
 INPUTS_FILE = "inputs.json"
+# What a run that was killed at its very beginning may leave: it has not begun.
+_NOTHING = {LOCK_FILE, INPUTS_FILE, f"{INPUTS_FILE}.tmp", f"{CONFIG_FILE}.tmp"}
 
 
 def check_workdir(workdir: Path, config: ConfigDict) -> None:
@@ -23,8 +27,10 @@ def check_workdir(workdir: Path, config: ConfigDict) -> None:
         config: the run's config.
 
     Raises:
-        UserError: the folder cannot be written, holds something else, or a run of another config.
+        UserError: the folder cannot be written, is in use, or holds something else or a run of
+            another config.
     """
+    check_unlocked(workdir)
     if (workdir / CONFIG_FILE).exists():
         changed = differences(load_config(workdir), config)
         if changed:
@@ -32,7 +38,7 @@ def check_workdir(workdir: Path, config: ConfigDict) -> None:
                 f"--workdir={workdir} was begun with another config; name a new folder, or undo: "
                 + ", ".join(changed)
             )
-    elif workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+    elif workdir.exists() and not (workdir.is_dir() and set(os.listdir(workdir)) <= _NOTHING):
         raise UserError(f"--workdir={workdir} holds something that is not a run; name a new folder")
     folder = next(path for path in (workdir, *workdir.absolute().parents) if path.exists())
     try:
@@ -55,11 +61,12 @@ def begin(workdir: Path, config: ConfigDict, inputs: dict[str, Any]) -> None:
     Raises:
         UserError: the data, the class names or the transform changed.
     """
-    if (workdir / INPUTS_FILE).exists():
+    if (workdir / CONFIG_FILE).exists():
         _check_inputs(workdir, inputs)
-    workdir.mkdir(parents=True, exist_ok=True)
-    write_atomically(workdir / INPUTS_FILE, json.dumps(inputs, indent=2) + "\n")
-    write_atomically(workdir / CONFIG_FILE, to_json(config))
+    with disk_trouble_told("cannot write", workdir):
+        workdir.mkdir(parents=True, exist_ok=True)
+        write_atomically(workdir / INPUTS_FILE, json.dumps(inputs, indent=2) + "\n")
+        write_atomically(workdir / CONFIG_FILE, to_json(config))
 
 
 def load_config(workdir: Path) -> ConfigDict:

@@ -1,8 +1,13 @@
 """Files that a kill or a power cut leaves whole."""
 
+import contextlib
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+from dkse_jax.errors import UserError
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -12,6 +17,32 @@ def write_atomically(path: Path, text: str) -> None:
     sync(draft)
     draft.replace(path)
     sync(path.parent)
+
+
+@contextlib.contextmanager
+def disk_trouble_told(doing: str, path: Path) -> Iterator[None]:
+    """Turns what a full, read-only or vanished disk raises inside into one sentence.
+
+    Args:
+        doing: begins the sentence, such as "cannot save step 3 in".
+        path: what is written.
+
+    Raises:
+        UserError: with the path, the room that is left on its disk, and the cause.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (OSError, ValueError) as error:  # orbax raises both
+        there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+        free = shutil.disk_usage(there).free // 2**20
+        raise UserError(f"{doing} {path} ({free} MiB free): {reason_of(error)}") from error
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of what an error says, or its type."""
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def sync(path: Path) -> None:

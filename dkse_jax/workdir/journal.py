@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from dkse_jax.errors import UserError
-from dkse_jax.workdir.files import write_atomically
+from dkse_jax.workdir.files import disk_trouble_told, write_atomically
 
 _KEYS = ("loss", "accuracy", "learning_rate", "batch")
 
@@ -27,15 +27,24 @@ class Journal:
         start_step: the step of the checkpoint that the run goes on from: later lines are
             dropped; 0 for a new run, which starts an empty file.
         tensorboard: also writes event files, to `<workdir>/tensorboard`.
+        unjudged: whether start_step will be judged on val once more; its line is dropped too.
 
     Raises:
-        UserError: when a line other than the last one is damaged.
+        UserError: when a line other than the last one is damaged, or the disk is full.
     """
 
-    def __init__(self, workdir: str | os.PathLike[str], start_step: int, tensorboard: bool):
-        path = Path(workdir) / "metrics.jsonl"
-        _drop_after(path, start_step)
-        self._file = path.open("a", encoding="utf-8")
+    def __init__(
+        self,
+        workdir: str | os.PathLike[str],
+        start_step: int,
+        tensorboard: bool,
+        *,
+        unjudged: bool = False,
+    ):
+        self._path = path = Path(workdir) / "metrics.jsonl"
+        with disk_trouble_told("cannot write", path):
+            _drop_after(path, start_step, unjudged)
+            self._file = path.open("ab", buffering=0)
         self._events: Any = None
         if tensorboard and importlib.util.find_spec("tensorboardX"):
             from tensorboardX import SummaryWriter
@@ -47,19 +56,24 @@ class Journal:
             )
 
     def write(self, step: int, split: str, values: Mapping[str, float | int | str]) -> None:
-        """Writes one line and flushes it.
+        """Writes one line, which no crash of the program can lose.
 
         Args:
             step: the number of steps done.
             split: "train", "val" or "test".
             values: finite plain numbers and texts: any of loss, accuracy, learning_rate, batch.
+
+        Raises:
+            UserError: when the disk is full.
         """
         if unknown := sorted(set(values) - set(_KEYS)):
             raise ValueError(f"metrics.jsonl has no key {unknown[0]}")
         values = {key: values[key] for key in _KEYS if key in values}
         line = json.dumps({"step": step, "split": split, **values}, allow_nan=False)
-        self._file.write(line + "\n")
-        self._file.flush()
+        rest = (line + "\n").encode()
+        with disk_trouble_told("cannot write", self._path):
+            while rest:  # a disk that is nearly full takes a part, and refuses the next one
+                rest = rest[self._file.write(rest) :]
         if self._events is not None:
             for key, value in values.items():
                 if not isinstance(value, str):
@@ -83,13 +97,18 @@ class Journal:
         self.close()
 
 
-def _drop_after(path: Path, step: int) -> None:
+def _drop_after(path: Path, step: int, unjudged: bool) -> None:
     """Keeps the lines of steps 1 to `step`, at once or not at all."""
+
+    def is_kept(line: dict[str, Any]) -> bool:
+        again = unjudged and line["step"] == step and line["split"] != "train"
+        return line["step"] <= step and not again
+
     lines = path.read_bytes().splitlines() if step > 0 and path.exists() else []
     kept = []
     for number, line in enumerate(lines, start=1):
         try:
-            if json.loads(line)["step"] <= step:
+            if is_kept(json.loads(line)):
                 kept.append(line)
         except (ValueError, KeyError, TypeError) as error:
             if number < len(lines):  # a killed run leaves at most its last line half written

@@ -1,16 +1,19 @@
 """Odd pictures as people have them: turned, 16-bit, transparent, CMYK, misnamed, broken."""
 
+import gzip
 import io
+import os
 import struct
 import threading
 import warnings
+import zipfile
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from dkse_jax.data.decode import BadImage, decode_image
+from dkse_jax.data.decode import MAX_BYTES, MAX_SCANS, BadImage, decode_image
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -27,19 +30,40 @@ def picture(height=48, width=64):
     return np.stack([255 * x, 255 * y, 255 * (1 - x) * (1 - y)], axis=-1).astype(np.uint8)
 
 
-def png_16bit(colour_type, pixels, transparent=(), size=None):
-    """A 16-bit PNG, which Pillow cannot write in colour; its header may claim another size."""
+def png(bits, colour_type, rows, size, transparent=()):
+    """A PNG of a kind that Pillow cannot write, from the packed bytes of each row."""
 
     def chunk(tag, data):
         return struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data))
 
-    width, height = size or pixels.shape[1::-1]
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))]
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", *size, bits, colour_type, 0, 0, 0))]
     if transparent:
         parts.append((b"tRNS", struct.pack(f">{len(transparent)}H", *transparent)))
-    parts += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    parts += [(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows))), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def png_16bit(colour_type, pixels, transparent=(), size=None):
+    """A 16-bit PNG; its header may claim another size."""
+    rows = [row.astype(">u2").tobytes() for row in pixels]
+    return png(16, colour_type, rows, size or pixels.shape[1::-1], transparent)
+
+
+def tiff(bits, row, photometric, order="<", width=4, samples=1, deflate=False):
+    """A TIFF of one row, given as its packed bytes."""
+    row = zlib.compress(row) if deflate else row
+    tags = {256: width, 257: 1, 258: bits, 259: 8 if deflate else 1, 262: photometric}
+    tags |= {273: 0, 277: samples, 278: 1, 279: len(row)}
+    extra = struct.pack(order + f"{samples}H", *[bits] * samples) if samples > 1 else b""
+    start = 8 + 2 + 12 * len(tags) + 4
+    tags[273] = start + len(extra)
+    parts = [b"II*\0" if order == "<" else b"MM\0*", struct.pack(order + "IH", 8, len(tags))]
+    for tag, value in tags.items():
+        if tag == 258 and samples > 1:
+            parts.append(struct.pack(order + "HHII", tag, 3, samples, start))
+        else:
+            parts.append(struct.pack(order + "HHIHH", tag, 3, 1, value, 0))
+    return b"".join([*parts, struct.pack(order + "I", 0), extra, row])
 
 
 @pytest.mark.parametrize(
@@ -64,10 +88,22 @@ def test_jpeg_is_near_the_original():
     assert np.abs(decode_image(data).astype(int) - picture()).mean() < 2
 
 
-def test_gif_gives_its_first_frame():
+@pytest.mark.parametrize("file_format", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_of_several_frames_the_first_counts(file_format):
     frames = [Image.new("RGB", (5, 4), colour) for colour in (GREEN, RED)]
-    data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    lossless = {"lossless": True} if file_format == "WEBP" else {}
+    data = encode(frames[0], file_format, save_all=True, append_images=frames[1:], **lossless)
     np.testing.assert_array_equal(decode_image(data), np.full((4, 5, 3), GREEN))
+
+
+def test_a_jpeg_of_several_pictures_is_its_first():
+    frames = [Image.fromarray(p) for p in (picture(480, 640), picture(480, 640)[::-1])]
+    exif = Image.Exif()
+    exif[274] = 6
+    data = encode(frames[0], "MPO", save_all=True, append_images=frames[1:], exif=exif)
+    alone = encode(frames[0], "JPEG", exif=exif)
+    np.testing.assert_array_equal(decode_image(data), decode_image(alone))
+    assert decode_image(data, 60).shape == (80, 60, 3)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".txt", ""])
@@ -135,24 +171,83 @@ def test_16_bit_grey_transparency_is_white():
     np.testing.assert_array_equal(decoded[0], [WHITE, (0x40, 0x40, 0x40)])
 
 
-def test_16_bit_colour_keeps_its_shades():
-    decoded = decode_image(png_16bit(2, np.array([[[0x1000, 0x8000, 0xFFFF]]])))
+@pytest.mark.parametrize("order", "<>")
+def test_16_bit_tiff_keeps_its_shades(order):
+    def row(*values):
+        return np.array(values, f"{order}u2").tobytes()
+
+    shades = row(0, 0x4000, 0x8000, 0xFFFF)
+    expected = np.array([0, 0x40, 0x80, 0xFF])[:, None].repeat(3, axis=-1)
+    for deflate in (False, True):
+        decoded = decode_image(tiff(16, shades, 1, order, deflate=deflate))
+        np.testing.assert_array_equal(decoded[0], expected)
+    decoded = decode_image(tiff(16, row(0x1000, 0x8000, 0xFFFF), 2, order, width=1, samples=3))
     np.testing.assert_array_equal(decoded, [[[0x10, 0x80, 0xFF]]])
 
 
-@pytest.mark.parametrize("kind", ["palette", "palette_alpha", "rgba", "la", "gif", "colour_key"])
+def test_12_bit_tiff_keeps_its_shades():
+    decoded = decode_image(tiff(12, bytes.fromhex("000400800fff"), 1))
+    np.testing.assert_array_equal(decoded[0, :, 0], [0, 0x40, 0x80, 0xFF])
+
+
+@pytest.mark.parametrize(
+    ("bits", "row"),
+    [(1, b"\x50"), (4, b"\x0f\x0f"), (8, b"\0\xff\0\xff"), (16, b"\0\0\xff\xff" * 2)],
+)
+def test_a_tiff_says_whether_0_is_black_or_white(bits, row):
+    expected = np.array([0, 255, 0, 255])
+    np.testing.assert_array_equal(decode_image(tiff(bits, row, 1))[0, :, 0], expected)
+    np.testing.assert_array_equal(decode_image(tiff(bits, row, 0))[0, :, 0], 255 - expected)
+
+
+@pytest.mark.parametrize(
+    ("colour_type", "pixel", "expected"),
+    [
+        (2, [0x1000, 0x8000, 0xFFFF], [0x10, 0x80, 0xFF]),
+        (4, [0x8000, 0xFFFF], [0x80, 0x80, 0x80]),
+        (4, [0x8000, 0], WHITE),
+        (6, [0x1000, 0x8000, 0xFFFF, 0xFFFF], [0x10, 0x80, 0xFF]),
+        (6, [0x1000, 0x8000, 0xFFFF, 0], WHITE),
+    ],
+)
+def test_16_bit_png_keeps_its_shades(colour_type, pixel, expected):
+    decoded = decode_image(png_16bit(colour_type, np.array([[pixel]])))
+    np.testing.assert_array_equal(decoded[0], [expected])
+
+
+def test_the_transparent_colour_of_a_png_is_in_its_own_bits():
+    data = png(2, 0, [b"\x1b"], (4, 1), transparent=[1])
+    np.testing.assert_array_equal(decode_image(data)[0, :, 0], [0, 255, 170, 255])
+    data = png(4, 0, [b"\x02\x0f"], (4, 1), transparent=[2])
+    np.testing.assert_array_equal(decode_image(data)[0, :, 0], [0, 255, 0, 255])
+    pixels = np.array([[[0x1000, 0x8000, 0xC000], [0x2000, 0x8000, 0xC000]]])
+    decoded = decode_image(png_16bit(2, pixels, transparent=[0x1000, 0x8000, 0xC000]))
+    np.testing.assert_array_equal(decoded[0], [WHITE, (0x20, 0x80, 0xC0)])
+
+
+@pytest.mark.parametrize(("alpha", "expected"), [((0, 0), [RED, BLUE]), ((255, 0), [RED, WHITE])])
+def test_an_empty_alpha_channel_of_a_bmp_hides_nothing(alpha, expected):
+    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<IiiHHIIiiII", 108, 2, 1, 1, 32, 3, 8, 0, 0, 0, 0) + masks + bytes(52)
+    pixels = bytes([0, 0, 255, alpha[0], 255, 0, 0, alpha[1]])
+    data = struct.pack("<2sIHHI", b"BM", 130, 0, 0, 122) + header + pixels
+    np.testing.assert_array_equal(decode_image(data)[0], expected)
+
+
+@pytest.mark.parametrize(
+    "kind", ["palette", "palette_alpha", "rgba", "webp", "la", "gif", "colour_key"]
+)
 def test_transparent_becomes_white(kind):
     palette = Image.new("P", (2, 1))
     palette.putpalette([*RED, *BLUE])
     palette.putpixel((1, 0), 1)
     half_red = (255, 127, 127)
+    rgba = Image.fromarray(np.array([[[*RED, 128], [*BLUE, 0]]], np.uint8))
     data, expected = {
         "palette": (encode(palette, "PNG", transparency=1), [RED, WHITE]),
         "palette_alpha": (encode(palette, "PNG", transparency=b"\x80\x00"), [half_red, WHITE]),
-        "rgba": (
-            encode(Image.fromarray(np.array([[[*RED, 128], [*BLUE, 0]]], np.uint8)), "PNG"),
-            [half_red, WHITE],
-        ),
+        "rgba": (encode(rgba, "PNG"), [half_red, WHITE]),
+        "webp": (encode(rgba, "WEBP", lossless=True), [half_red, WHITE]),
         "la": (
             encode(Image.fromarray(np.array([[[0, 128], [0, 255]]], np.uint8), "LA"), "PNG"),
             [(127, 127, 127), (0, 0, 0)],
@@ -210,7 +305,30 @@ def test_truncated_files_are_refused_by_name(tmp_path, file_format, share):
         decode_image(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", b"<svg></svg>", b"P6 1 1 255 RGB"])
+def zipped_png():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("picture.png", encode(Image.fromarray(picture()), "PNG"))
+    return buffer.getvalue()
+
+
+NO_PICTURES = {
+    "empty": b"",
+    "text": b"no picture",
+    "svg": b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"></svg>',
+    "html": b"<!DOCTYPE html><html><img src=a.png></html>",
+    "pdf": encode(Image.fromarray(picture()), "PDF"),
+    "eps": encode(Image.fromarray(picture()), "EPS"),
+    "ppm": encode(Image.fromarray(picture()), "PPM"),
+    "ico": encode(Image.fromarray(picture()), "ICO"),
+    "zip": zipped_png(),
+    "gzip": gzip.compress(encode(Image.fromarray(picture()), "PNG")),
+    "psd": b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 4, 4, 8, 3) + bytes(64),
+    "xcf": b"gimp xcf v011\0" + struct.pack(">III", 4, 4, 0) + bytes(64),
+}
+
+
+@pytest.mark.parametrize("content", NO_PICTURES.values(), ids=NO_PICTURES)
 def test_what_is_no_picture_is_refused_by_name(tmp_path, content):
     path = tmp_path / "notes.jpg"
     path.write_bytes(content)
@@ -223,6 +341,52 @@ def test_missing_files_and_folders_are_refused_by_name(tmp_path):
         decode_image(tmp_path / "gone.jpg")
     with pytest.raises(BadImage, match="cannot be read: Is a directory"):
         decode_image(tmp_path)
+
+
+def test_only_a_file_is_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")  # opening it would wait for whoever writes to it
+    for path in (tmp_path / "pipe.jpg", "/dev/zero"):
+        with pytest.raises(BadImage, match="cannot be read: it is not a file"):
+            decode_image(path)
+
+
+def test_a_large_file_is_refused_unread(tmp_path):
+    path = tmp_path / "film.tif"
+    with path.open("wb") as file:
+        file.truncate(MAX_BYTES + 1)  # takes no room on the disk
+    with pytest.raises(BadImage, match="1,073,741,825 bytes are more than 1,073,741,824"):
+        decode_image(path)
+
+
+def test_refusals_are_plain_text(tmp_path):
+    path = tmp_path / "a\x1b[31m\nb.jpg"
+    path.touch()
+    for call in (lambda: decode_image(path), lambda: decode_image(b"", name=str(path))):
+        with pytest.raises(BadImage) as caught:
+            call()
+        assert 'a\ufffd[31m\ufffdb.jpg" cannot be read' in str(caught.value)
+
+
+def many_scans(scans):
+    """A progressive JPEG in which the scan of the chroma's highest coefficients is repeated."""
+    data = encode(Image.fromarray(picture()), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xc4")  # its Huffman table; then the scan, to the end of the image
+    return data[:last] + data[last:-2] * scans + data[-2:]
+
+
+def test_a_jpeg_of_too_many_scans_is_refused():
+    assert decode_image(many_scans(MAX_SCANS // 2)).shape == (48, 64, 3)
+    with pytest.raises(BadImage, match="a JPEG of more than 100 scans"):
+        decode_image(many_scans(MAX_SCANS))
+
+
+def test_scans_that_are_not_of_the_picture_do_not_count():
+    whole = encode(Image.fromarray(picture()), "JPEG", progressive=True)
+    assert 2 < whole.count(b"\xff\xda") < 20
+    others = b"\xff\xda" * 2 * MAX_SCANS
+    comment = b"\xff\xfe" + struct.pack(">H", len(others) + 2) + others
+    for data in (whole + others, whole[:2] + comment + whole[2:]):
+        np.testing.assert_array_equal(decode_image(data), decode_image(whole))
 
 
 def test_bytes_are_called_by_the_name_given():

@@ -289,6 +289,11 @@ def test_row_mistakes(tmp_path, row, match):
     assert_fails(tmp_path, match)
 
 
+def test_mistakes_are_plain_text(tmp_path):
+    make_listed(tmp_path, "a\x1b[31m.jpg,oil,b,train")
+    assert_fails(tmp_path, 'row 8 of ".*" names "a\ufffd\\[31m.jpg", which')
+
+
 def test_metadata_file_mistakes(tmp_path):
     write_metadata(tmp_path)
     assert_fails(tmp_path, "has no images")

@@ -87,10 +87,10 @@ def test_evaluation_visits_each_example_once_and_pads(examples):
     batches = list(
         evaluation_batches(make_source(examples), Transform(size=32), batch_size=8, threads=2)
     )
-    seen = np.concatenate([b["image"][: int(b["count"]), 0, 0, 0] for b in batches])
+    seen = np.concatenate([b["image"][b["real"], 0, 0, 0] for b in batches])
     np.testing.assert_array_equal(seen, np.arange(examples))
     assert all(b["image"].shape == (8, 32, 32, 3) for b in batches)
-    assert not batches[-1]["image"][int(batches[-1]["count"]) :].any()
+    assert not batches[-1]["image"][~batches[-1]["real"]].any()
 
 
 def test_a_reading_error_reaches_the_caller_as_it_is(config):
@@ -121,3 +121,9 @@ def test_training_views_are_stretched_as_those_that_are_judged(config):
     trained = batches_of(source, config, 1, 1)[0]["image"]
     np.testing.assert_array_equal(trained, judged)
     assert np.ptp(trained) > 85  # of the middle half of a ramp from black to white; 40 as it came
+
+
+def test_bytes_of_a_name_that_are_no_text_are_told_apart():
+    sources = [dataclasses.replace(make_source(1), ids=(name,)) for name in ("\udce9", "\udce8")]
+    assert len({fingerprint(source) for source in sources}) == 2
+    assert len({batch_hash(source, np.array([0])) for source in sources}) == 2

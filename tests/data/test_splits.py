@@ -104,6 +104,16 @@ def test_too_few_groups_is_an_error():
         assign_splits(groups(5, ("ink",)) | groups(2, ("oil",)), 0, 15, 15)
 
 
+def test_all_classes_with_too_few_groups_can_be_told_at_once():
+    told = []
+    some = groups(5, ("ink",)) | groups(2, ("oil",)) | groups(1, ("chalk",))
+    assert assign_splits(some, 0, 15, 15, told.append).keys() == some.keys()
+    assert [sentence[:34] for sentence in told] == [
+        'class "chalk" has too few groups (',
+        'class "oil" has too few groups (2)',
+    ]
+
+
 @pytest.mark.parametrize(("val", "test"), [(0, 15), (15, 0), (60, 40), (-1, 15)])
 def test_shares_that_leave_a_split_empty_are_an_error(val, test):
     with pytest.raises(UserError, match=f"val_percent={val} and test_percent={test}"):

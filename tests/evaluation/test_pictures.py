@@ -6,7 +6,7 @@ from matplotlib.textpath import text_to_path
 from PIL import Image
 
 from dkse_jax.evaluation import pictures
-from dkse_jax.evaluation.pictures import Example, confusion_png, mistakes_png, plain_text
+from dkse_jax.evaluation.pictures import Example, confusion_png, mistakes_png
 
 HOSTILE = ["=cmd()\n", "<script>", "$x$ \\frac{", "\x1b]0;title\x07", "浮世绘\u202e"]
 
@@ -28,21 +28,6 @@ def matrix(classes: int) -> np.ndarray:
 
 def mistake(image: np.ndarray, i: int = 0, name: str = "Baroque") -> Example:
     return Example(image, name, f"{name} {i}", 0.995 - i / 100, f"{name}/{i}.jpg")
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("Ukiyo-e (浮世绘) 100%", "Ukiyo-e (浮世绘) 100%"),
-        ("a\nb\tc\x1b[31m", "a\ufffdb\ufffdc\ufffd[31m"),
-        ("\u202egpj.exe\u2028", "\ufffdgpj.exe\ufffd"),
-        ("caf\udce9", "caf\ufffd"),
-        ("می\u200cروم", "می\u200cروم"),
-    ],
-)
-def test_plain_text(name, expected):
-    assert plain_text(name) == expected
-    assert plain_text(name).encode("utf-8")
 
 
 @pytest.mark.parametrize("classes", [1, 2, 5, 30, 60])

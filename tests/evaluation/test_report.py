@@ -103,14 +103,15 @@ def test_perfect_classifier_reads_no_image(tmp_path):
 
 
 def test_hostile_names_are_neutral(tmp_path):
-    names = ["=cmd()", "@a\nb", "<script>", " +1", "$x$\x1b[2J", "plain"]
+    names = ["=cmd()", "@a\nb", "<script>", " +1", "$x$\x1b[2J", "a;=b"]
     ids = [f"-{i},\t\udce9.jpg" for i in range(41)]
     result, _ = write(tmp_path / "r", names=names, ids=ids)
-    neutral = ["'=cmd()", "'@a\ufffdb", "<script>", "' +1", "$x$\ufffd[2J", "plain"]
+    neutral = ["'=cmd()", "'@a\ufffdb", "<script>", "' +1", "$x$\ufffd[2J", "a;'=b"]
     header, *body = rows(tmp_path / "r" / "confusion.csv")
     assert header[1:] == [row[0] for row in body] == neutral
     header, *body = rows(tmp_path / "r" / "predictions.csv")
     assert header[4] == "p(=cmd())"
+    assert header[-1] == "p(a;'=b)"
     assert [row[0] for row in body] == [f"'-{i},\ufffd\ufffd.jpg" for i in range(41)]
     assert {row[1] for row in body} <= set(neutral)
     for name in ("confusion.csv", "predictions.csv"):
@@ -160,6 +161,19 @@ def test_empty_folder_is_filled(tmp_path):
     assert sorted(p.name for p in (tmp_path / "r").iterdir()) == sorted(FILES)
 
 
+def test_images_that_could_not_be_read_are_listed(tmp_path):
+    skipped = [("=a.jpg", "Cubism", "it is empty")]
+    result, _ = write(tmp_path / "r", skipped=skipped)
+    assert result["skipped"] == 1
+    assert "41 examples in 13 groups; 1 could not be read" in summary(result)
+    assert rows(tmp_path / "r" / "skipped.csv") == [
+        ["file", "label", "reason"],
+        ["'=a.jpg", "Cubism", "it is empty"],
+    ]
+    write(tmp_path / "r")  # a later report without any takes its place whole
+    assert sorted(p.name for p in (tmp_path / "r").iterdir()) == sorted(FILES)
+
+
 def test_ids_that_do_not_belong_are_refused(tmp_path):
     with pytest.raises(ValueError, match="40 ids and 41 labels"):
         write(tmp_path / "r", ids=["x"] * 40)
@@ -181,6 +195,7 @@ def test_summary():
         "ece": 0.0312,
         "interval95": [0.9, 0.925],
         "groups": 77,
+        "skipped": 0,
     }
     assert summary(result).splitlines() == [
         "accuracy 91.23% (95% interval 90.00% to 92.50%) on 1,234 examples in 77 groups",

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,12 @@ def told(config, monkeypatch, capsys):
     model = create_model(config.model, num_classes=5)
     monkeypatch.setattr(estimate, "matmul_rate", lambda: 1e10 / estimate.ATTAINED_SHARE)
 
-    def tell(step):
-        estimate.announce(config, model, splits, Path("runs/x"), step=step, last_step=1000)
+    def tell(step, class_names=splits["train"].class_names, workdir="runs/x"):
+        named = {
+            name: dataclasses.replace(split, class_names=class_names)
+            for name, split in splits.items()
+        }
+        estimate.announce(config, model, named, Path(workdir), step=step, last_step=1000)
         return capsys.readouterr().out
 
     return tell
@@ -38,6 +43,15 @@ def test_a_resumed_run_counts_what_is_left(told):
 
 def test_a_finished_run_says_what_to_do_next(told):
     assert "training is complete at step 1000: python eval.py --workdir=runs/x" in told(1000)
+
+
+def test_names_steer_no_terminal(told):
+    for step in (0, 1000):
+        text = told(step, ("a\nb", "x\x1b]0;t\x07", "\u200fc"), "runs/\x1b[2J")
+        assert "3 classes: a\ufffdb, x\ufffd]0;t\ufffd, \ufffdc\n" in text
+        assert "workdir  runs/\ufffd[2J\n" in text
+        assert not set(text) & set("\x1b\x07\u200f")
+        assert len(text.splitlines()) == 5
 
 
 def test_the_probe_measures_a_rate():

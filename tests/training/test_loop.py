@@ -6,8 +6,10 @@ import pytest
 
 from dkse_jax.data.pipeline import training_batches
 from dkse_jax.errors import UserError
+from dkse_jax.interrupts import Interrupted
 from dkse_jax.training import loop
 from dkse_jax.training.loop import train
+from dkse_jax.workdir import checkpoint
 
 STEPS = 10  # of the thin config
 
@@ -56,10 +58,32 @@ def test_a_killed_run_goes_on_bit_for_bit(config, tmp_path, trained, monkeypatch
     assert state_of(tmp_path / "run", config) == state_of(trained, config)
 
 
+def test_a_run_interrupted_while_it_judges_goes_on_bit_for_bit(
+    config, tmp_path, trained, monkeypatch
+):
+    def interrupted(*args, **named):
+        raise Interrupted(15)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "evaluate", interrupted)
+        with pytest.raises(Interrupted):
+            train(config, tmp_path / "run")
+    assert checkpoint.read_metrics(tmp_path / "run", 3) == {}
+    # Killed between the verdict's line and its place in the checkpoint, it judges once more.
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "write_metrics", interrupted)
+        with pytest.raises(Interrupted):
+            train(config, tmp_path / "run")
+    train(config, tmp_path / "run")
+    assert metrics(tmp_path / "run") == metrics(trained)
+    assert state_of(tmp_path / "run", config) == state_of(trained, config)
+    assert checkpoint.best_step(tmp_path / "run") == checkpoint.best_step(trained)
+
+
 def test_ignoring_the_start_step_would_be_noticed(config, tmp_path, trained, monkeypatch):
     train_until_killed(config, tmp_path / "run", monkeypatch, 5)
 
-    def saboteur(source, config, *, first_step, last_step):
+    def saboteur(source, config, *, first_step, last_step, bad):
         return training_batches(source, config, first_step=1, last_step=last_step - first_step + 1)
 
     monkeypatch.setattr(loop, "training_batches", saboteur)

@@ -43,6 +43,7 @@ def abstract(tree: Any, sharding: Any = REPLICATED) -> Any:
     )
 
 
+WITH_20 = ["10", "10.json", "20", "20.json"]
 TARGETS = [abstract(part) for part in make_state(0)]
 
 
@@ -215,7 +216,7 @@ def test_what_killed_saves_left_does_not_count_and_is_removed_at_the_next_save(w
     with pytest.raises(DamagedCheckpoint, match="there is no step 30 in"):
         checkpoint.restore(workdir, 30, *TARGETS)
     save(workdir, 50)
-    assert names(workdir) == ["10", "10.json", "50", "50.json", "notes.txt"]
+    assert names(workdir) == sorted([*WITH_20, "50", "50.json", "notes.txt"])
     assert_equal(checkpoint.restore(workdir, 50, *TARGETS), make_state(50))
 
 
@@ -242,7 +243,7 @@ def test_a_save_that_dies_leaves_the_older_steps_and_the_next_save_works(
     assert checkpoint.best_step(workdir) == 10
     assert_equal(checkpoint.restore(workdir, 20, *TARGETS), make_state(20))
     save(workdir, 30)
-    assert names(workdir) == ["10", "10.json", "30", "30.json"]
+    assert names(workdir) == [*WITH_20, "30", "30.json"]
 
 
 def test_all_files_are_on_the_disk_before_the_record_is_written(tmp_path, monkeypatch):
@@ -266,15 +267,16 @@ def test_all_files_are_on_the_disk_before_the_record_is_written(tmp_path, monkey
     assert events[len(before) + 1 :] == [root / "1.json.tmp", root]
 
 
-def test_the_newest_and_the_best_are_kept(tmp_path):
+def test_the_two_newest_and_the_best_are_kept(tmp_path):
     for step, metrics, kept in [
         (1, {}, [1]),
-        (2, {"accuracy": 0.5, "loss": 2.0}, [2]),
+        (2, {"accuracy": 0.5, "loss": 2.0}, [1, 2]),
         (3, {"accuracy": 0.4, "loss": 0.1}, [2, 3]),
-        (4, {}, [2, 4]),
-        (5, {"accuracy": 0.5, "loss": 1.5}, [5]),
+        (4, {}, [2, 3, 4]),
+        (5, {"accuracy": 0.5, "loss": 1.5}, [4, 5]),
         (6, {"accuracy": 0.5, "loss": 1.6}, [5, 6]),
-        (7, {}, [5, 7]),
+        (7, {}, [5, 6, 7]),
+        (8, {}, [5, 7, 8]),
     ]:
         save(tmp_path, step, **metrics)
         assert names(tmp_path) == sorted([f"{s}{end}" for s in kept for end in ("", ".json")])
@@ -291,7 +293,55 @@ def test_the_newest_is_the_highest_number_not_the_last_in_the_alphabet(tmp_path)
 def test_a_step_saved_again_is_replaced(workdir):
     checkpoint.save(workdir, 20, *make_state(21), {"accuracy": 0.9, "loss": 0.1})
     assert_equal(checkpoint.restore(workdir, 20, *TARGETS), make_state(21))
-    assert names(workdir) == ["20", "20.json"]
+    assert names(workdir) == WITH_20
+
+
+def test_a_step_is_judged_after_it_was_saved(workdir):
+    assert checkpoint.read_metrics(workdir, 20) == {}
+    save(workdir, 30)
+    save(workdir, 40)
+    verdict = {"accuracy": 0.9, "loss": 0.1}
+    checkpoint.write_metrics(workdir, 30, verdict)
+    assert checkpoint.read_metrics(workdir, 30) == verdict
+    assert checkpoint.best_step(workdir) == 30
+    assert names(workdir) == ["30", "30.json", "40", "40.json"]
+    assert_equal(checkpoint.restore(workdir, 30, *TARGETS), make_state(30))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_state_that_is_not_finite_is_refused_before_anything_changes(workdir, value):
+    (workdir / "checkpoints" / "30.orbax-checkpoint-tmp").mkdir()  # a save would remove it
+    for part, keys, name in [
+        (0, ("params", "head", "bias"), "params/head/bias"),
+        (1, ("extra",), "extra"),
+    ]:
+        state = make_state(20)
+        tree = state[part]
+        for key in keys[:-1]:
+            tree = tree[key]
+        spoilt = np.zeros(5, jnp.bfloat16)
+        spoilt[-1] = value
+        tree[keys[-1]] = jax.device_put(spoilt, REPLICATED)
+        with pytest.raises(UserError, match=f"step 20 is not saved: {name} is not finite; start"):
+            checkpoint.save(workdir, 20, *state, {})
+    assert names(workdir) == ["10", "10.json", "20", "20.json", "30.orbax-checkpoint-tmp"]
+    assert_equal(checkpoint.restore(workdir, 20, *TARGETS), make_state(20))
+
+
+def test_a_workdir_that_vanished_is_told(tmp_path):
+    sentence = r"cannot save step 1 in .*gone/checkpoints \(\d+ MiB free\): .*No such"
+    with pytest.raises(UserError, match=sentence):
+        save(tmp_path / "gone", 1)
+
+
+def test_a_step_that_there_is_no_room_to_replace_stands(workdir, monkeypatch):
+    def full(*args):
+        raise OSError
+
+    monkeypatch.setattr(checkpoint, "reserve", full)
+    with pytest.raises(UserError, match=r"cannot save step 20 in .* MiB free\): OSError$"):
+        save(workdir, 20)
+    assert_equal(checkpoint.restore(workdir, 20, *TARGETS), make_state(20))
 
 
 def test_metrics_that_are_not_finite_are_refused_and_nothing_is_lost(workdir):
@@ -315,7 +365,7 @@ def test_a_full_disk_is_told_and_the_older_steps_stand(workdir):
     assert names(workdir) == ["10", "10.json", "20", "20.json"]
     assert_equal(checkpoint.restore(workdir, 20, *TARGETS), make_state(20))
     checkpoint.save(workdir, 30, variables, training, {})
-    assert names(workdir) == ["10", "10.json", "30", "30.json"]
+    assert names(workdir) == [*WITH_20, "30", "30.json"]
 
 
 def test_a_disk_that_fills_up_during_the_save_is_told_in_one_line(workdir, monkeypatch):

@@ -68,6 +68,23 @@ def test_a_folder_of_something_else_is_refused(tmp_path, config):
         start(tmp_path / "thesis.tex" / "run", config)
 
 
+@pytest.mark.parametrize("left", [["lock"], ["inputs.json", "lock"], ["config.json.tmp"]])
+def test_what_a_kill_at_the_very_beginning_leaves_is_not_a_run(tmp_path, config, left):
+    for name in left:
+        (tmp_path / name).write_text("{")
+    start(tmp_path, config)
+    assert description.load_inputs(tmp_path) == INPUTS
+
+
+def test_a_full_disk_is_told(tmp_path, config, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(description, "write_atomically", full)
+    with pytest.raises(UserError, match=r"^cannot write .*run \(\d+ MiB free\): .*No space left"):
+        start(tmp_path / "run", config)
+
+
 def test_a_folder_that_is_no_run_cannot_be_loaded(tmp_path):
     with pytest.raises(UserError, match=r"is not a run: config.json cannot be read"):
         description.load_config(tmp_path)

@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import resource
 import struct
 import types
 from pathlib import Path
@@ -182,3 +183,35 @@ def test_progress_flushes_every_line(clock, monkeypatch):
 )
 def test_durations(seconds, text):
     assert journal.duration(seconds) == text
+
+
+def test_the_line_of_a_step_that_is_judged_once_more_is_dropped(tmp_path):
+    with Journal(tmp_path, 0, tensorboard=False) as journal:
+        for step in (1, 2, 3):
+            journal.write(step, "train", {"loss": 1.0})
+            journal.write(step, "val", {"loss": 2.0})
+    with Journal(tmp_path, 2, tensorboard=False, unjudged=True):
+        pass
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["split"]) for line in lines] == [
+        (1, "train"),
+        (1, "val"),
+        (2, "train"),
+    ]
+
+
+def test_a_full_disk_is_told(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Journal(tmp_path, 0, tensorboard=False) as journal:
+        journal.write(1, "train", {"loss": 1.0})
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60, limits[1]))
+        try:
+            with pytest.raises(UserError, match=r"cannot write .*jsonl \(\d+ MiB free\): .*large"):
+                journal.write(2, "train", {"loss": 1.0})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    # A part of the line fitted in; a run that goes on from step 1 drops it.
+    assert len((tmp_path / "metrics.jsonl").read_bytes()) == 60
+    with Journal(tmp_path, 1, tensorboard=False):
+        pass
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1

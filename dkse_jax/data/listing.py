@@ -1,0 +1,237 @@
+"""What a folder of images lists: the examples of its class folders or of its metadata.csv.
+
+Mistakes go to a `Report`, which either raises (`errors.refuse`), so that the first one ends the
+listing, or keeps them and lets it go on without what they are about.
+"""
+
+import csv
+import dataclasses
+import difflib
+import functools
+import os
+import posixpath
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from dkse_jax.data.splits import SPLITS
+from dkse_jax.errors import UserError, nearest, refuse
+from dkse_jax.text import plain_text
+
+Report = Callable[[str], None]
+
+METADATA = "metadata.csv"
+_SUGGESTIONS = 20  # of what a row may mean; each takes long where there are many files
+_SUFFIXES = frozenset(
+    (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+)
+_SPLIT_OF_CELL = {"train": "train", "val": "val", "validation": "val", "test": "test"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Example:
+    """An image with its label; nothing of it has been read but its name."""
+
+    id: str  # the path relative to the root, with "/" between its parts, in NFC
+    path: str
+    label: str
+    group: str
+    split: str  # "" where none is given
+
+
+def list_examples(
+    root: str, files: Mapping[str, str], folders: Iterable[str], report: Report
+) -> list[Example]:
+    """Every example under the root, sorted by id; at least one.
+
+    Args:
+        root: as of `check_root`.
+        files: what `scan` found.
+        folders: likewise.
+        report: takes a sentence about each example that is left out.
+
+    Raises:
+        UserError: nothing can be listed.
+    """
+    if METADATA in files:
+        examples = _read_metadata(files, report)
+    else:
+        examples = _read_class_folders(root, files, folders)
+    if not examples:
+        refuse(f'"{root}" has no images ({", ".join(sorted(_SUFFIXES))})')
+    return sorted(examples, key=lambda example: example.id)
+
+
+def check_root(root: str) -> str:
+    """The root, "~" expanded, which must be a folder."""
+    if not root:
+        refuse("data.root is empty: it must name the folder of the images")
+    root = os.path.expanduser(root)
+    if os.path.isdir(root):
+        return root
+    if os.path.lexists(root):
+        refuse(f'"{root}" is not a folder')
+    parent, name = os.path.split(os.path.abspath(root))
+    while not os.path.isdir(parent):
+        parent, name = os.path.split(parent)
+    siblings = [entry for entry in os.listdir(parent) if not entry.startswith(".")]
+    sentence = f'the folder "{root}" does not exist: "{parent}" has no "{name}"'
+    raise UserError(plain_text(sentence + _close(name, siblings)))
+
+
+def scan(root: str, report: Report) -> tuple[dict[str, str], set[str]]:
+    """The paths of all visible files under the root by id, and the ids of all folders."""
+    files: dict[str, str] = {}
+    folders: set[str] = set()
+    real_root = os.path.realpath(root)
+    pending = [("", root)]
+    while pending:
+        prefix, folder = pending.pop()
+        try:
+            entries = list(os.scandir(folder))
+        except OSError as error:
+            report(f'the folder "{folder}" cannot be read: {error.strerror}')
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            name = prefix + nfc(entry.name)
+            if name in files or name in folders:
+                report(f'"{root}" has "{name}" twice, in two Unicode spellings')
+            elif mistake := entry.is_symlink() and _mistake_of_link(entry, real_root):
+                report(mistake)
+            elif entry.is_dir():
+                folders.add(name)
+                pending.append((name + "/", entry.path))
+            elif entry.is_file():
+                files[name] = entry.path
+    return files, folders
+
+
+def _mistake_of_link(entry: os.DirEntry[str], real_root: str) -> str:
+    """A sentence; "" if the link may be followed."""
+    target = os.path.realpath(entry.path)
+    if os.path.commonpath((target, real_root)) != real_root:
+        return f'the link "{entry.path}" leads out of the data root, to "{target}"'
+    if entry.is_dir():  # what it leads to is found by itself, and it may be a loop
+        return f'"{entry.path}" is a link to a folder that is under the data root already'
+    return ""
+
+
+def _read_class_folders(
+    root: str, files: Mapping[str, str], folders: Iterable[str]
+) -> list[Example]:
+    class_names = sorted(folder for folder in folders if "/" not in folder)
+    images = [name for name in files if posixpath.splitext(name)[1].lower() in _SUFFIXES]
+    if not class_names and images:
+        refuse(
+            f'"{root}" has images but no class folders; did you mean the folder above it, '
+            f'"{os.path.dirname(os.path.abspath(root))}"?'
+        )
+    if not class_names:
+        refuse(f'"{root}" has neither class folders nor {METADATA}')
+    for name in class_names:
+        if f"{name}/{METADATA}" in files:
+            refuse(
+                f'"{root}" has no {METADATA}, but "{name}" has; '
+                f'did you mean "{os.path.join(root, name)}"?'
+            )
+    if all(name.lower() in (*_SPLIT_OF_CELL, "valid") for name in class_names):
+        refuse(
+            f'the folders of "{root}" ({", ".join(class_names)}) are splits, not classes: '
+            f"give the splits in the column split of {METADATA}"
+        )
+    return [
+        Example(id=name, path=files[name], label=name.split("/")[0], group=name, split="")
+        for name in images
+        if "/" in name
+    ]
+
+
+def check_class_folders(
+    root: str, folders: Iterable[str], examples: Iterable[Example], report: Report
+) -> None:
+    """Reports the class folders without images, and a root that is one folder too high."""
+    class_names = sorted(folder for folder in folders if "/" not in folder)
+    if len(class_names) == 1 and len(set(folders)) > 1:
+        name = class_names[0]
+        refuse(f'"{root}" has only the class "{name}"; did you mean "{os.path.join(root, name)}"?')
+    for name in sorted(set(class_names) - {example.label for example in examples}):
+        report(f'the class folder "{os.path.join(root, name)}" has no images')
+
+
+def _read_metadata(files: Mapping[str, str], report: Report) -> list[Example]:
+    """The examples that metadata.csv lists; images that it does not list are left out."""
+    path = files[METADATA]
+    examples: dict[str, Example] = {}
+    row_of: dict[str, int] = {}
+    mistakes = 0
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="")
+            _check_columns(path, reader.fieldnames or ())
+            for number, row in enumerate(reader, start=2):  # the header is row 1
+                where = f'row {number} of "{path}"'
+                try:
+                    example = _read_row(where, row, files, suggest=mistakes < _SUGGESTIONS)
+                except UserError as mistake:
+                    mistakes += 1
+                    report(str(mistake))
+                    continue
+                if example.id in examples:
+                    report(f'{where} repeats "{example.id}" of row {row_of[example.id]}')
+                    continue
+                examples[example.id] = example
+                row_of[example.id] = number
+    except (UnicodeDecodeError, csv.Error) as error:
+        refuse(f'"{path}" is not a CSV file in UTF-8: {error}')
+    return list(examples.values())
+
+
+def _check_columns(path: str, columns: Sequence[str]) -> None:
+    for column in ("file_name", "label"):
+        if column not in columns:
+            refuse(f'"{path}" has no column "{column}"' + nearest(column, columns))
+    # A misspelt group or split would be ignored in silence, and test images leak into train.
+    others = [column for column in columns if column not in ("file_name", "label")]
+    for column in ("group", "split"):
+        for other in others:
+            if column not in others and difflib.get_close_matches(other.lower(), [column], 1, 0.8):
+                refuse(f'"{path}" has a column "{other}"; did you mean "{column}"?')
+
+
+def _read_row(
+    where: str, row: Mapping[str | None, str], files: Mapping[str, str], suggest: bool
+) -> Example:
+    if None in row:
+        refuse(f"{where} has more cells than the header")
+    if not row["file_name"]:
+        refuse(f"{where} has no file_name")
+    if not row["label"]:
+        refuse(f"{where} has no label")
+    name = nfc(posixpath.normpath(row["file_name"]))
+    if name.startswith(("/", "../")) or name == "..":
+        refuse(f'{where} names "{row["file_name"]}", which is outside of the data root')
+    if name not in files:
+        close = _close_file(name, files) if suggest else ""
+        refuse(f'{where} names "{row["file_name"]}", which does not exist{close}')
+    split = ""
+    if "split" in row:
+        if row["split"] not in _SPLIT_OF_CELL:
+            refuse(f'{where} has the split "{row["split"]}"' + nearest(row["split"], SPLITS))
+        split = _SPLIT_OF_CELL[row["split"]]
+    group = nfc(row["group"]) if "group" in row else ""
+    return Example(name, files[name], nfc(row["label"]), group or name, split)
+
+
+def _close_file(name: str, files: Iterable[str]) -> str:
+    folder, base = posixpath.split(name)
+    near = [f for f in files if posixpath.dirname(f) == folder or posixpath.basename(f) == base]
+    return _close(name, near or list(files))
+
+
+def _close(name: str, choices: Sequence[str]) -> str:
+    """As nearest, but without a list of all choices, which may be thousands of files."""
+    return nearest(name, difflib.get_close_matches(name, choices, n=1))
+
+
+nfc: Callable[[str], str] = functools.partial(unicodedata.normalize, "NFC")

@@ -1,0 +1,130 @@
+"""Defects that the suite must notice: each function plants one in the product.
+
+A test that is given a saboteur must fail under it (see `runs.must_fail`).
+"""
+
+import os
+import random
+
+
+def start_step_ignored() -> None:
+    """A resumed run sees the batches of the beginning once more."""
+    from dkse_jax.training import loop
+
+    whole = loop.training_batches
+
+    def batches(source, config, *, first_step, last_step, bad=None):
+        steps = last_step - first_step + 1
+        return whole(source, config, first_step=1, last_step=steps, bad=bad)
+
+    loop.training_batches = batches
+
+
+def digest_skipped() -> None:
+    """A checkpoint is used as it is found."""
+    from dkse_jax.workdir import checkpoint
+
+    checkpoint._verify = lambda root, step: None
+
+
+def optimizer_forgotten() -> None:
+    """The momentum is not saved."""
+    import jax
+    import jax.numpy as jnp
+
+    from dkse_jax.training import loop
+
+    whole = loop.training_part
+
+    def training_part(state):
+        part = whole(state)
+        zeros = jax.tree.map(
+            lambda leaf: leaf if isinstance(leaf, jax.ShapeDtypeStruct) else jnp.zeros_like(leaf),
+            part["opt_state"],
+        )
+        return part | {"opt_state": zeros}
+
+    loop.training_part = training_part
+
+
+def listing_shuffled() -> None:
+    """os.scandir and os.listdir give names in any order, as file systems may."""
+
+    shuffled = random.Random(0)
+    listdir, scandir = os.listdir, os.scandir
+
+    def in_any_order(entries):
+        entries = list(entries)
+        shuffled.shuffle(entries)
+        return entries
+
+    os.listdir = lambda path=".": in_any_order(listdir(path))
+    os.scandir = lambda path=".": _Entries(in_any_order(scandir(path)))
+
+
+class _Entries(list):
+    """What os.scandir gives: a context manager too."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+
+def signals_unheard() -> None:
+    """Signals are looked for between two steps only."""
+    import contextlib
+
+    from dkse_jax import interrupts
+
+    interrupts.breakable = contextlib.nullcontext
+
+
+def failed_saves_unnoticed() -> None:
+    """A save that fails is passed over."""
+    import contextlib
+
+    from dkse_jax.errors import UserError
+    from dkse_jax.workdir import checkpoint
+
+    whole = checkpoint.save
+
+    def save(*arguments):
+        with contextlib.suppress(UserError):
+            whole(*arguments)
+
+    checkpoint.save = save
+
+
+def lock_forgotten() -> None:
+    """Nobody asks whether another run is at work."""
+    from dkse_jax.workdir import lock
+
+    lock._take = lambda descriptor, workdir: None
+
+
+def remainder_dropped() -> None:
+    """The last batch, which is not full, is left out, and so is the check of the count."""
+    from dkse_jax.evaluation import evaluate
+
+    whole = evaluate.evaluation_batches
+
+    def batches(*arguments, **named):
+        batches = list(whole(*arguments, **named))
+        return batches[:-1] if len(batches) > 1 and not batches[-1]["real"].all() else batches
+
+    evaluate.evaluation_batches = batches
+
+
+def padding_counted() -> None:
+    """What fills up the last batch counts as examples."""
+    from dkse_jax.evaluation import evaluate
+
+    whole = evaluate.evaluation_batches
+
+    def batches(*arguments, **named):
+        for batch in whole(*arguments, **named):
+            yield batch | {"real": batch["real"] | True}
+
+    evaluate.evaluation_batches = batches

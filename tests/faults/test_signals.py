@@ -1,0 +1,103 @@
+"""F2: SIGTERM and SIGINT save and end the program; a second one ends it at once."""
+
+import signal
+
+import pytest
+
+from tests.faults import runs
+
+CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
+fault = pytest.mark.fault("F2", "SIGTERM and SIGINT, once and twice, in every phase")
+
+
+def assert_goes_on(workdir, step, assert_as_undisturbed):
+    process = runs.train(workdir)
+    assert process.end() == 0, process.output
+    assert process.first_step == step
+    assert_as_undisturbed(workdir)
+
+
+@fault
+@pytest.mark.parametrize(
+    ("phase", "number", "step"),
+    [
+        # The step is under way, and is saved once it is over.
+        pytest.param("step", signal.SIGTERM, 20, marks=pytest.mark.full),
+        # The batch of step 21 is awaited.
+        ("data", signal.SIGINT, 20),
+        # Step 24 is being judged on val, and is saved without the verdict.
+        pytest.param("judging", signal.SIGTERM, 24, marks=pytest.mark.full),
+    ],
+)
+def test_one_signal_saves_what_was_trained(tmp_path, assert_as_undisturbed, phase, number, step):
+    workdir = tmp_path / "run"
+    process = runs.train(workdir, hooks=f"hooks.pause_{phase}")
+    process.wait_for(f"PAUSED {phase}")
+    process.wait_for(lambda: runs.last_step(workdir) >= step - 1)
+    process.signal(number)
+    assert process.end(within=10) == CODES[number], process.output
+    assert f"step {step} is saved; the same command goes on from there" in process.output
+    assert process.output.splitlines()[-1] == f"stopped by {signal.Signals(number).name}"
+    assert "Traceback" not in process.output
+    assert_goes_on(workdir, step, assert_as_undisturbed)
+
+
+@fault
+@pytest.mark.full
+def test_a_signal_while_saving_waits_for_the_save(tmp_path, assert_as_undisturbed):
+    workdir = tmp_path / "run"
+    process = runs.train(workdir, hooks="hooks.pause_saving")
+    process.wait_for("PAUSED saving")
+    process.signal(signal.SIGTERM)
+    assert process.end(within=10) == 143, process.output
+    assert "step 6 is saved" in process.output
+    assert_goes_on(workdir, 6, assert_as_undisturbed)
+
+
+@fault
+def test_a_second_signal_ends_at_once_and_the_last_checkpoint_stands(
+    tmp_path, assert_as_undisturbed
+):
+    workdir = tmp_path / "run"
+    process = runs.train(workdir, hooks="hooks.pause_step")
+    process.wait_for("PAUSED step")
+    process.signal(signal.SIGTERM)
+    process.signal(signal.SIGINT)
+    assert process.end(within=2) == 130, process.output
+    assert_goes_on(workdir, 18, assert_as_undisturbed)
+
+
+@fault
+@pytest.mark.full
+@pytest.mark.parametrize("number", CODES)
+def test_a_signal_while_compiling_ends_at_once(tmp_path, number):
+    slow = ("--config.model.name=inception_v4", "--config.data.image_size=96")
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    process = runs.train(tmp_path / "run", *slow, environment=environment)
+    process.wait_for("compiling the training step")
+    process.signal(number)
+    assert process.end(within=2) == CODES[number], process.output
+    assert "compiled in" not in process.output
+    assert process.output.splitlines()[-1] == f"stopped by {signal.Signals(number).name}"
+
+
+@fault
+def test_a_signal_while_evaluating_leaves_no_half_report(tmp_path, baseline):
+    process = runs.Process(
+        "eval.py", f"--workdir={baseline}", "--split=val", hooks="hooks.pause_judging"
+    )
+    process.wait_for("PAUSED judging")
+    process.signal(signal.SIGTERM)
+    assert process.end(within=10) == 143, process.output
+    assert not (baseline / "eval" / "val").exists()
+
+
+@fault
+@pytest.mark.parametrize("saboteur", ["saboteurs.signals_unheard"])
+def test_a_program_that_does_not_hear_is_noticed(tmp_path, saboteur):
+    process = runs.train(tmp_path / "run", hooks=f"hooks.pause_data,{saboteur}")
+    process.wait_for("PAUSED data")
+    process.wait_for(lambda: runs.last_step(tmp_path / "run") >= 19)
+    process.signal(signal.SIGTERM)
+    with runs.must_fail(saboteur):
+        process.end(within=3)

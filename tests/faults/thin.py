@@ -1,0 +1,24 @@
+"""The run that the faults are planted in: 120 steps of a thin network, saved every 6 steps."""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+    config = base.get_config()
+    config.model.width = 4
+    config.data.image_size = 32
+    config.data.synthetic.kinds = 3
+    config.data.synthetic.train_per_kind = 16
+    config.data.synthetic.val_per_kind = 5
+    config.data.synthetic.test_per_kind = 7
+    config.train.batch_size = 8
+    config.train.epochs = 20.0
+    config.train.evaluate_every_epochs = 4.0
+    config.train.checkpoint_every_steps = 6
+    config.eval.batch_size = 8
+    config.eval.bootstrap_samples = 50
+    config.log.progress_seconds = 0.2
+    config.log.tensorboard = False
+    return config

@@ -1,0 +1,62 @@
+"""Checkpoints that earlier versions wrote load exactly, for good.
+
+The folders of tests/workdir/kept are never rewritten: a version that saves otherwise adds one, and
+a line to KEPT. Each was written by `checkpoint.save(folder, STEP, *state(), METRICS)`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dkse_jax import devices
+from dkse_jax.workdir import checkpoint
+
+KEPT = ["0.1.0"]  # the versions of this package that wrote them
+STEP, METRICS = 7, {"accuracy": 0.625, "loss": 1.5}
+
+
+def values(seed: int, *shape: int) -> np.ndarray:
+    """Floats of all bits in (-1, 1) by arithmetic of our own, which no library can change."""
+    numbers = [(seed + 1) * 2654435761 * (i + 1) % 2**24 for i in range(np.prod(shape, dtype=int))]
+    return (np.array(numbers, np.float64) / 2**23 - 1).astype(np.float32).reshape(shape)
+
+
+def state() -> tuple[dict[str, Any], dict[str, Any]]:
+    """(variables, training), with the structure of a run's by adamw, in plain dicts."""
+    shapes = {"stem": {"kernel": (3, 3, 3, 8)}, "logits": {"kernel": (8, 5), "bias": (5,)}}
+
+    def params(seed: int) -> dict[str, Any]:
+        return {
+            layer: {name: values(seed + len(name), *shape) for name, shape in leaves.items()}
+            for layer, leaves in shapes.items()
+        }
+
+    statistics = {"norm": {"mean": values(50, 8), "var": 2 + values(60, 8)}}
+    half = values(70, 8).astype(jnp.bfloat16)
+    moments = {"count": np.int32(STEP), "mu": params(20), "nu": params(30), "half": half}
+    variables = {"params": params(10), "batch_stats": {"stem": statistics}}
+    training = {"step": np.int32(STEP), "opt_state": {"0": moments}}
+    return jax.tree.map(jnp.asarray, (variables, training))
+
+
+@pytest.mark.parametrize("version", KEPT)
+def test_what_an_earlier_version_saved_loads_exactly(version):
+    workdir = Path(__file__).parent / "kept" / version
+    assert checkpoint.latest_step(workdir) == checkpoint.best_step(workdir) == STEP
+    expected = state()
+    found = checkpoint.restore(workdir, STEP, *devices.abstract(expected, devices.make_mesh()))
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert one.dtype == other.dtype
+        assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+
+
+def test_the_kept_values_are_what_they_were():
+    """Or else a change of `state` could hide a change of what is read."""
+    some = values(1, 2, 3)
+    assert some.dtype == np.float32
+    assert some[0, :2].tolist() == [-0.13319754600524902, 0.733604907989502]
