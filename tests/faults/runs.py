@@ -51,8 +51,8 @@ class Process:
         self.pid = self._process.pid
         self.output = ""
 
-    def wait_for(self, text: str | Callable[[], Any]) -> float:
-        """Waits for a text in the output, or for a condition; returns the seconds since start."""
+    def wait_for(self, text: str | Callable[[], Any]) -> None:
+        """Waits for a text in the output, or for a condition."""
         condition = text if callable(text) else lambda: text in self.output
         while not condition():
             self._read()
@@ -60,9 +60,10 @@ class Process:
                 self._read()
                 assert condition(), f"ended with {self._process.returncode}:\n{self.output}"
                 break
-            assert time.monotonic() - self.started < LIMIT, f"hangs:\n{self.output}"
+            if time.monotonic() - self.started > LIMIT:
+                self.kill()
+                raise AssertionError(f"hangs:\n{self.output}")
             time.sleep(0.001)
-        return time.monotonic() - self.started
 
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)

@@ -19,21 +19,23 @@ def assert_goes_on(workdir, step, assert_as_undisturbed):
 
 @fault
 @pytest.mark.parametrize(
-    ("phase", "number", "step"),
+    ("phase", "number", "step", "recorded"),
     [
         # The step is under way, and is saved once it is over.
-        pytest.param("step", signal.SIGTERM, 20, marks=pytest.mark.full),
+        pytest.param("step", signal.SIGTERM, 20, 18, marks=pytest.mark.full),
         # The batch of step 21 is awaited.
-        ("data", signal.SIGINT, 20),
+        ("data", signal.SIGINT, 20, 19),
         # Step 24 is being judged on val, and is saved without the verdict.
-        pytest.param("judging", signal.SIGTERM, 24, marks=pytest.mark.full),
+        pytest.param("judging", signal.SIGTERM, 24, 24, marks=pytest.mark.full),
     ],
 )
-def test_one_signal_saves_what_was_trained(tmp_path, assert_as_undisturbed, phase, number, step):
+def test_one_signal_saves_what_was_trained(
+    tmp_path, assert_as_undisturbed, phase, number, step, recorded
+):
     workdir = tmp_path / "run"
     process = runs.train(workdir, hooks=f"hooks.pause_{phase}")
     process.wait_for(f"PAUSED {phase}")
-    process.wait_for(lambda: runs.last_step(workdir) >= step - 1)
+    process.wait_for(lambda: runs.last_step(workdir) >= recorded)
     process.signal(number)
     assert process.end(within=10) == CODES[number], process.output
     assert f"step {step} is saved; the same command goes on from there" in process.output
