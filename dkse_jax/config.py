@@ -110,6 +110,7 @@ FIELDS: dict[str, Rule] = {
     "model.dropout_after_pool": _SHARE_BELOW_1,
     "model.ops": _choice("auto", "plain", "fast"),
     "model.dtype": _choice("float32", "bfloat16"),
+    "model.remat": Rule(bool),
     "data.source": _choice("synthetic", "folder", "tfds"),
     "data.root": _TEXT,
     "data.image_size": _whole(min(_LEAST_IMAGE_SIZES.values())),
@@ -143,10 +144,12 @@ FIELDS: dict[str, Rule] = {
     "augment.tint": _SHARE,
     "augment.greyscale": _SHARE,
     "train.batch_size": _whole(1),
+    "train.accumulate": _whole(1),
     "train.epochs": _POSITIVE,
     "train.label_smoothing": _SHARE_BELOW_1,
     "train.evaluate_every_epochs": _POSITIVE,
     "train.checkpoint_every_steps": _whole(1),
+    "devices.fsdp": _whole(1),
     "optimizer.name": _choice("sgd", "adamw"),
     "optimizer.learning_rate": _POSITIVE,
     "optimizer.warmup_percent": _PERCENT,
@@ -160,10 +163,14 @@ FIELDS: dict[str, Rule] = {
     "log.tensorboard": Rule(bool),
 }
 
-# These cannot change what a run computes; moved data is recognized by its contents elsewhere.
+# These cannot change what a run computes, or only by rounding, as the number of devices does, which
+# is in no config: a run goes on where there are more or fewer of them, or less memory. Moved data
+# is recognized by its contents elsewhere.
 _WITHOUT_EFFECT = (
     "log.",
     "eval.",
+    "devices.",
+    "model.remat",
     "data.threads",
     "data.root",
     "data.max_bad_percent",
@@ -202,6 +209,8 @@ def _conflicts(values: dict[str, Any]) -> Iterator[str]:
         )
     if name == "dkse_net":
         yield from _conflicts_of_blocks(values)
+    elif values["model.remat"]:
+        yield f"config.model.remat is True, but must be False for config.model.name={name}"
     if values["augment.crop_area_min"] > values["augment.crop_area_max"]:
         yield (
             f"config.augment.crop_area_min is {values['augment.crop_area_min']}, but must be at "
@@ -283,8 +292,8 @@ def from_json(text: str) -> ConfigDict:
 def differences(saved: ConfigDict, new: ConfigDict) -> list[str]:
     """Returns lines such as "train.batch_size: 32 -> 64" that forbid going on with a saved run.
 
-    Fields that cannot change what a run computes are left out, and so is a larger train.epochs,
-    which prolongs the run. Both configs are valid ones.
+    Fields that cannot change what a run computes beyond rounding are left out, and so is a larger
+    train.epochs, which prolongs the run. Both configs are valid ones.
     """
     old_values, new_values = fields(saved), fields(new)
     return [
