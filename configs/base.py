@@ -30,8 +30,10 @@ def get_config() -> ConfigDict:
     config.model.dtype = "float32"  # float32 | bfloat16: of the activations; weights are float32
 
     config.data = ConfigDict()
-    config.data.source = "synthetic"  # synthetic | folder | tfds
-    config.data.root = ""  # folder: the images; tfds: its data_dir ("" is its own default)
+    config.data.source = "synthetic"  # synthetic | folder | records | tfds
+    # folder: the images; records: what dkse_jax.data.prepare made of them, a folder or gs:// or
+    # s3://; tfds: its data_dir ("" is its own default)
+    config.data.root = ""
     config.data.image_size = 299  # side in pixels of the square that the network trains on
     config.data.levels = False  # True: stretch each channel of a picture to black and white first
     config.data.normalisation = (

@@ -110,7 +110,7 @@ FIELDS: dict[str, Rule] = {
     "model.dropout_after_pool": _SHARE_BELOW_1,
     "model.ops": _choice("auto", "plain", "fast"),
     "model.dtype": _choice("float32", "bfloat16"),
-    "data.source": _choice("synthetic", "folder", "tfds"),
+    "data.source": _choice("synthetic", "folder", "records", "tfds"),
     "data.root": _TEXT,
     "data.image_size": _whole(min(_LEAST_IMAGE_SIZES.values())),
     "data.levels": Rule(bool),
@@ -213,7 +213,8 @@ def _conflicts(values: dict[str, Any]) -> Iterator[str]:
             f"config.data.folder.val_percent and test_percent are {percent} together, but must "
             "be below 100"
         )
-    for source, need in (("folder", "data.root"), ("tfds", "data.tfds.builder")):
+    needs = {"folder": "data.root", "records": "data.root", "tfds": "data.tfds.builder"}
+    for source, need in needs.items():
         if values["data.source"] == source and not values[need]:
             yield f"config.{need} is empty, but config.data.source={source} needs it"
 
