@@ -130,9 +130,12 @@ def test_tensorflow_datasets_reads_it_without_tensorflow(images, packed):
     assert builder.info.features["label"].names == ["ink", "oil", "Öl"]
     assert [builder.info.splits[split].num_examples for split in SPLITS] == [12, 12, 12]
     raw = {"image": tfds.decode.SkipDecoding()}
-    for example in builder.as_data_source("train", decoders=raw):
-        assert example["image"] == (images / example["id"].decode()).read_bytes()
-    assert example["group"].decode() == "train11.png"
+    source = load_records(str(packed))["train"]
+    for index, example in enumerate(builder.as_data_source("train", decoders=raw)):
+        assert example["image"] == (images / source.ids[index]).read_bytes()
+        assert example["id"].decode() == source.ids[index]
+        assert example["group"].decode() == source.groups[index]
+        assert example["label"] == source.labels[index]
 
 
 def test_a_missing_or_cut_shard_is_named_before_it_is_read(copy, monkeypatch):
