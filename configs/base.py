@@ -54,6 +54,8 @@ def get_config() -> ConfigDict:
     config.data.synthetic.test_per_kind = 100
     config.data.tfds = ConfigDict()
     config.data.tfds.builder = ""  # such as "imagenet_r" or "my_art:1.0.0"
+    config.data.tfds.class_of = "label"  # label | builder: each of several builders is a class,
+    # as in "domainnet/clipart,domainnet/sketch"; label_key is not read then
     config.data.tfds.train_split = "train[:80%]"
     config.data.tfds.val_split = "train[80%:]"
     config.data.tfds.test_split = "test"

@@ -127,6 +127,7 @@ FIELDS: dict[str, Rule] = {
     "data.synthetic.val_per_kind": _whole(1),
     "data.synthetic.test_per_kind": _whole(1),
     "data.tfds.builder": _TEXT,
+    "data.tfds.class_of": _choice("label", "builder"),
     "data.tfds.train_split": _NAME,
     "data.tfds.val_split": _NAME,
     "data.tfds.test_split": _NAME,
@@ -217,6 +218,12 @@ def _conflicts(values: dict[str, Any]) -> Iterator[str]:
     for source, need in needs.items():
         if values["data.source"] == source and not values[need]:
             yield f"config.{need} is empty, but config.data.source={source} needs it"
+    builder, class_of = values["data.tfds.builder"], values["data.tfds.class_of"]
+    if builder and ("," in builder) != (class_of == "builder"):
+        yield (
+            f"config.data.tfds.builder is {builder!r} and config.data.tfds.class_of {class_of!r}: "
+            "several builders, with commas between them, go with class_of builder, one with label"
+        )
 
 
 def _conflicts_of_blocks(values: dict[str, Any]) -> Iterator[str]:
