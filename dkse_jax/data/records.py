@@ -21,7 +21,7 @@ from dkse_jax.data.record_files import (
     as_text,
     digest_of,
     first_line,
-    image_parser,
+    id_and_image,
     is_remote,
     mistake_of,
     read_manifest,
@@ -144,21 +144,17 @@ def _make_source(folder: epath.Path, manifest: Manifest, split: str) -> Source:
         ids=texts,
         labels=np.load(labels),
         groups=Texts(groups),
-        read=functools.partial(_read, read_record, image_parser(), texts),
+        read=functools.partial(_read, read_record, texts),
     )
 
 
 def _read(
-    read_record: Callable[[int], bytes],
-    parse: Callable[[bytes], dict[str, bytes]],
-    ids: Texts,
-    index: int,
-    min_side: int | None,
+    read_record: Callable[[int], bytes], ids: Texts, index: int, min_side: int | None
 ) -> np.ndarray:
-    record = parse(read_record(index))
-    if (held := as_text(record["id"])) != ids[index]:  # its label would be another image's
-        refuse(f'the record of "{ids[index]}" holds "{held}": pack the images into a new folder')
-    return decode_image(record["image"], min_side, name=ids[index])
+    name, image = id_and_image(read_record(index))
+    if name != ids[index]:  # its label would be another image's
+        refuse(f'the record of "{ids[index]}" holds "{name}": pack the images into a new folder')
+    return decode_image(image, min_side, name=name)
 
 
 def _local(file: epath.Path, digest: str) -> str:
