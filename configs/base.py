@@ -32,8 +32,10 @@ def get_config() -> ConfigDict:
     # computes the rest again: less memory, more time, the same numbers to rounding
 
     config.data = ConfigDict()
-    config.data.source = "synthetic"  # synthetic | folder | tfds
-    config.data.root = ""  # folder: the images; tfds: its data_dir ("" is its own default)
+    config.data.source = "synthetic"  # synthetic | folder | records | tfds
+    # folder: the images; records: what dkse_jax.data.prepare made of them, a folder or gs:// or
+    # s3://; tfds: its data_dir ("" is its own default)
+    config.data.root = ""
     config.data.image_size = 299  # side in pixels of the square that the network trains on
     config.data.levels = False  # True: stretch each channel of a picture to black and white first
     config.data.normalisation = (
@@ -54,6 +56,8 @@ def get_config() -> ConfigDict:
     config.data.synthetic.test_per_kind = 100
     config.data.tfds = ConfigDict()
     config.data.tfds.builder = ""  # such as "imagenet_r" or "my_art:1.0.0"
+    config.data.tfds.class_of = "label"  # label | builder: each of several builders is a class,
+    # as in "domainnet/clipart,domainnet/sketch"; label_key is not read then
     config.data.tfds.train_split = "train[:80%]"
     config.data.tfds.val_split = "train[80%:]"
     config.data.tfds.test_split = "test"

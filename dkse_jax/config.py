@@ -111,7 +111,7 @@ FIELDS: dict[str, Rule] = {
     "model.ops": _choice("auto", "plain", "fast"),
     "model.dtype": _choice("float32", "bfloat16"),
     "model.remat": Rule(bool),
-    "data.source": _choice("synthetic", "folder", "tfds"),
+    "data.source": _choice("synthetic", "folder", "records", "tfds"),
     "data.root": _TEXT,
     "data.image_size": _whole(min(_LEAST_IMAGE_SIZES.values())),
     "data.levels": Rule(bool),
@@ -128,6 +128,7 @@ FIELDS: dict[str, Rule] = {
     "data.synthetic.val_per_kind": _whole(1),
     "data.synthetic.test_per_kind": _whole(1),
     "data.tfds.builder": _TEXT,
+    "data.tfds.class_of": _choice("label", "builder"),
     "data.tfds.train_split": _NAME,
     "data.tfds.val_split": _NAME,
     "data.tfds.test_split": _NAME,
@@ -222,9 +223,16 @@ def _conflicts(values: dict[str, Any]) -> Iterator[str]:
             f"config.data.folder.val_percent and test_percent are {percent} together, but must "
             "be below 100"
         )
-    for source, need in (("folder", "data.root"), ("tfds", "data.tfds.builder")):
+    needs = {"folder": "data.root", "records": "data.root", "tfds": "data.tfds.builder"}
+    for source, need in needs.items():
         if values["data.source"] == source and not values[need]:
             yield f"config.{need} is empty, but config.data.source={source} needs it"
+    builder, class_of = values["data.tfds.builder"], values["data.tfds.class_of"]
+    if builder and ("," in builder) != (class_of == "builder"):
+        yield (
+            f"config.data.tfds.builder is {builder!r} and config.data.tfds.class_of {class_of!r}: "
+            "several builders, with commas between them, go with class_of builder, one with label"
+        )
 
 
 def _conflicts_of_blocks(values: dict[str, Any]) -> Iterator[str]:

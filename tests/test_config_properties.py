@@ -20,7 +20,6 @@ WITHOUT_EFFECT = {
     "eval.bootstrap_samples",
     "log.progress_seconds",
     "log.tensorboard",
-    "data.max_bad_percent",
     "model.remat",
     "train.checkpoint_every_steps",
 }
