@@ -28,10 +28,14 @@ def get_config() -> ConfigDict:
     config.model.dropout_after_pool = 0.2
     config.model.ops = "auto"  # auto | plain | fast: the form of the arithmetic, never its result
     config.model.dtype = "float32"  # float32 | bfloat16: of the activations; weights are float32
+    config.model.remat = False  # True: keep what enters a layer alone for the backward pass, which
+    # computes the rest again: less memory, more time, the same numbers to rounding
 
     config.data = ConfigDict()
-    config.data.source = "synthetic"  # synthetic | folder | tfds
-    config.data.root = ""  # folder: the images; tfds: its data_dir ("" is its own default)
+    config.data.source = "synthetic"  # synthetic | folder | records | tfds
+    # folder: the images; records: what dkse_jax.data.prepare made of them, a folder or gs:// or
+    # s3://; tfds: its data_dir ("" is its own default)
+    config.data.root = ""
     config.data.image_size = 299  # side in pixels of the square that the network trains on
     config.data.levels = False  # True: stretch each channel of a picture to black and white first
     config.data.normalisation = (
@@ -52,6 +56,8 @@ def get_config() -> ConfigDict:
     config.data.synthetic.test_per_kind = 100
     config.data.tfds = ConfigDict()
     config.data.tfds.builder = ""  # such as "imagenet_r" or "my_art:1.0.0"
+    config.data.tfds.class_of = "label"  # label | builder: each of several builders is a class,
+    # as in "domainnet/clipart,domainnet/sketch"; label_key is not read then
     config.data.tfds.train_split = "train[:80%]"
     config.data.tfds.val_split = "train[80%:]"
     config.data.tfds.test_split = "test"
@@ -71,11 +77,18 @@ def get_config() -> ConfigDict:
     config.augment.greyscale = 0.1  # probability of dropping colour
 
     config.train = ConfigDict()
-    config.train.batch_size = 32  # over all devices
+    config.train.batch_size = 32  # over all devices and micro-batches
+    config.train.accumulate = 1  # micro-batches, one after another, whose mean gradient makes a
+    # step: less memory. A batch norm normalises each by its own statistics, and so differs from
+    # one large batch; a network without norms or dropout does not
     config.train.epochs = 30.0
     config.train.label_smoothing = 0.1
     config.train.evaluate_every_epochs = 1.0  # on val; a checkpoint is saved with it
     config.train.checkpoint_every_steps = 200
+
+    config.devices = ConfigDict()
+    config.devices.fsdp = 1  # devices that share one copy of weights and optimiser state; it
+    # divides the number of devices, and each group of so many has a copy. The same numbers
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "sgd"  # sgd (with momentum) | adamw

@@ -4,7 +4,7 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from absl import flags
@@ -21,15 +21,15 @@ _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 def run(
     main: Callable[[], None],
     flag_values: flags.FlagValues = flags.FLAGS,
-    positional: str | None = None,
+    positional: Sequence[str] = (),
 ) -> None:
     """Parses `sys.argv` into the flags, checks the config flag if there is one, calls `main`.
 
     A flag named `config` is one of `config_flags.DEFINE_config_file`. UserError, also from
     `main`, ends the program with its sentence and exit code 2; SIGINT and SIGTERM with 130 and 143
     (see `interrupts`); other exceptions are bugs and keep their traceback. `--help` prints the
-    docstring of main's module. The flag `positional` may also be given as the one argument without
-    a name.
+    docstring of main's module. The flags `positional` may also be given, in this order, as
+    arguments without a name.
     """
     try:
         with interrupts.heard():
@@ -58,7 +58,9 @@ def _help(main: Callable[[], None], flag_values: flags.FlagValues) -> str:
     return f"{docstring.strip()}\n\nflags:\n{flag_values.module_help(_module(main))}"
 
 
-def _parse(main: Callable[[], None], flag_values: flags.FlagValues, positional: str | None) -> None:
+def _parse(
+    main: Callable[[], None], flag_values: flags.FlagValues, positional: Sequence[str]
+) -> None:
     has_config = "config" in flag_values
     if has_config:
         _check_config_arguments(sys.argv[1:])
@@ -79,8 +81,9 @@ def _parse(main: Callable[[], None], flag_values: flags.FlagValues, positional: 
         if error.name != "get_config":
             raise
         raise UserError("the config file has no function get_config") from error
-    if rest and positional and flag_values[positional].value is None:
-        flag_values[positional].value = rest.pop(0)
+    for name in positional:
+        if rest and flag_values[name].value is None:
+            flag_values[name].value = rest.pop(0)
     if rest:
         raise UserError(f'"{rest[0]}" is not a flag; write --name=value')
     if has_config and flag_values["config"].value is not None:

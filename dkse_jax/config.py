@@ -110,7 +110,8 @@ FIELDS: dict[str, Rule] = {
     "model.dropout_after_pool": _SHARE_BELOW_1,
     "model.ops": _choice("auto", "plain", "fast"),
     "model.dtype": _choice("float32", "bfloat16"),
-    "data.source": _choice("synthetic", "folder", "tfds"),
+    "model.remat": Rule(bool),
+    "data.source": _choice("synthetic", "folder", "records", "tfds"),
     "data.root": _TEXT,
     "data.image_size": _whole(min(_LEAST_IMAGE_SIZES.values())),
     "data.levels": Rule(bool),
@@ -127,6 +128,7 @@ FIELDS: dict[str, Rule] = {
     "data.synthetic.val_per_kind": _whole(1),
     "data.synthetic.test_per_kind": _whole(1),
     "data.tfds.builder": _TEXT,
+    "data.tfds.class_of": _choice("label", "builder"),
     "data.tfds.train_split": _NAME,
     "data.tfds.val_split": _NAME,
     "data.tfds.test_split": _NAME,
@@ -143,10 +145,12 @@ FIELDS: dict[str, Rule] = {
     "augment.tint": _SHARE,
     "augment.greyscale": _SHARE,
     "train.batch_size": _whole(1),
+    "train.accumulate": _whole(1),
     "train.epochs": _POSITIVE,
     "train.label_smoothing": _SHARE_BELOW_1,
     "train.evaluate_every_epochs": _POSITIVE,
     "train.checkpoint_every_steps": _whole(1),
+    "devices.fsdp": _whole(1),
     "optimizer.name": _choice("sgd", "adamw"),
     "optimizer.learning_rate": _POSITIVE,
     "optimizer.warmup_percent": _PERCENT,
@@ -160,10 +164,14 @@ FIELDS: dict[str, Rule] = {
     "log.tensorboard": Rule(bool),
 }
 
-# These cannot change what a run computes; moved data is recognized by its contents elsewhere.
+# These cannot change what a run computes, or only by rounding, as the number of devices does, which
+# is in no config: a run goes on where there are more or fewer of them, or less memory. Moved data
+# is recognized by its contents elsewhere.
 _WITHOUT_EFFECT = (
     "log.",
     "eval.",
+    "devices.",
+    "model.remat",
     "data.threads",
     "data.root",
     "data.max_bad_percent",
@@ -202,6 +210,8 @@ def _conflicts(values: dict[str, Any]) -> Iterator[str]:
         )
     if name == "dkse_net":
         yield from _conflicts_of_blocks(values)
+    elif values["model.remat"]:
+        yield f"config.model.remat is True, but must be False for config.model.name={name}"
     if values["augment.crop_area_min"] > values["augment.crop_area_max"]:
         yield (
             f"config.augment.crop_area_min is {values['augment.crop_area_min']}, but must be at "
@@ -213,9 +223,16 @@ def _conflicts(values: dict[str, Any]) -> Iterator[str]:
             f"config.data.folder.val_percent and test_percent are {percent} together, but must "
             "be below 100"
         )
-    for source, need in (("folder", "data.root"), ("tfds", "data.tfds.builder")):
+    needs = {"folder": "data.root", "records": "data.root", "tfds": "data.tfds.builder"}
+    for source, need in needs.items():
         if values["data.source"] == source and not values[need]:
             yield f"config.{need} is empty, but config.data.source={source} needs it"
+    builder, class_of = values["data.tfds.builder"], values["data.tfds.class_of"]
+    if builder and ("," in builder) != (class_of == "builder"):
+        yield (
+            f"config.data.tfds.builder is {builder!r} and config.data.tfds.class_of {class_of!r}: "
+            "several builders, with commas between them, go with class_of builder, one with label"
+        )
 
 
 def _conflicts_of_blocks(values: dict[str, Any]) -> Iterator[str]:
@@ -283,8 +300,8 @@ def from_json(text: str) -> ConfigDict:
 def differences(saved: ConfigDict, new: ConfigDict) -> list[str]:
     """Returns lines such as "train.batch_size: 32 -> 64" that forbid going on with a saved run.
 
-    Fields that cannot change what a run computes are left out, and so is a larger train.epochs,
-    which prolongs the run. Both configs are valid ones.
+    Fields that cannot change what a run computes beyond rounding are left out, and so is a larger
+    train.epochs, which prolongs the run. Both configs are valid ones.
     """
     old_values, new_values = fields(saved), fields(new)
     return [

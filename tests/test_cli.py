@@ -245,7 +245,7 @@ def test_one_argument_may_go_without_its_name(monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["script", *arguments])
         values = flags.FlagValues()
         root = flags.DEFINE_string("root", None, "the images", flag_values=values)
-        cli.run(lambda: print(root.value), values, positional="root")
+        cli.run(lambda: print(root.value), values, positional=("root",))
         return capsys.readouterr().out
 
     assert run("art") == run("--root=art") == "art\n"

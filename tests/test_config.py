@@ -87,6 +87,12 @@ def test_a_mistake_has_its_sentence(name, value, sentence):
     assert len(str(error.value).splitlines()) == 1
 
 
+def test_recomputation_is_refused_where_it_would_do_nothing():
+    configs.validate(changed(model__remat=True))
+    with pytest.raises(UserError, match=r"config.model.remat is True.*for config.model.name=vgg16"):
+        configs.validate(changed(model__remat=True, model__name="vgg16"))
+
+
 @pytest.mark.parametrize("name", sorted(configs.FIELDS))
 def test_every_field_refuses_another_type(name):
     with pytest.raises(UserError, match=rf"^config\.{name} is .*, but must be"):
@@ -142,14 +148,19 @@ def test_differences_are_those_that_change_the_result():
         eval__batch_size=1,
         data__threads=9,
         data__root="moved",
+        devices__fsdp=8,
+        model__remat=True,
         train__checkpoint_every_steps=7,
         train__epochs=31.0,
     )
     assert configs.differences(saved, without_effect) == []
-    with_effect = changed(train__batch_size=64, train__epochs=29.0, model__ops="plain")
+    with_effect = changed(
+        train__batch_size=64, train__accumulate=2, train__epochs=29.0, model__ops="plain"
+    )
     assert configs.differences(saved, with_effect) == [
         "model.ops: 'auto' -> 'plain'",
         "train.batch_size: 32 -> 64",
+        "train.accumulate: 1 -> 2",
         "train.epochs: 30.0 -> 29.0",
     ]
 

@@ -12,13 +12,15 @@ from dkse_jax import config as configs
 from dkse_jax.errors import UserError
 
 WITHOUT_EFFECT = {
+    "data.max_bad_percent",
     "data.root",
     "data.threads",
+    "devices.fsdp",
     "eval.batch_size",
     "eval.bootstrap_samples",
     "log.progress_seconds",
     "log.tensorboard",
-    "data.max_bad_percent",
+    "model.remat",
     "train.checkpoint_every_steps",
 }
 KINDS = {

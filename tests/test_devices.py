@@ -1,11 +1,17 @@
-"""The memory of the CPU's programs, in a process of its own: its settings last for a process."""
+"""How arrays are divided; the memory of the CPU's programs, in a process of its own."""
 
 import ctypes
 import os
 import subprocess
 import sys
 
+import jax
+import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
+
+from dkse_jax import devices
+from dkse_jax.errors import UserError
 
 PROGRAM = """
 import resource
@@ -39,3 +45,57 @@ def test_a_step_gets_the_memory_of_the_one_before():
     pages = 2**20 * 16 * 4 // 4096  # of one array of the step
     assert _faults("") > pages
     assert _faults("devices.reuse_memory()") < pages / 10
+
+
+@pytest.mark.parametrize(
+    ("shape", "fsdp", "expected"),
+    [
+        ((1, 1, 64, 128), 8, (None, None, None, "fsdp")),  # the largest axis
+        ((128, 64), 8, ("fsdp",)),
+        ((64, 64), 2, (None, "fsdp")),  # of equals the last
+        ((4096, 9), 8, ("fsdp",)),
+        ((900, 64), 8, (None, "fsdp")),  # the largest of those that 8 divides
+        ((63, 4097), 8, ()),  # 8 divides none
+        ((64, 63), 8, ()),  # too small
+        ((64, 64), 1, ()),
+        ((), 8, ()),
+    ],
+)
+def test_one_rule_says_how_an_array_is_divided(shape, fsdp, expected):
+    assert devices.partition(shape, fsdp) == PartitionSpec(*expected)
+
+
+def test_the_mesh_divides_batches_over_both_axes_and_the_state_over_one():
+    mesh = devices.make_mesh(fsdp=4)
+    assert dict(mesh.shape) == {"data": 2, "fsdp": 4}
+    assert dict(devices.make_mesh(jax.devices()[:2]).shape) == {"data": 2, "fsdp": 1}
+    state = {"kernel": np.zeros((64, 128)), "bias": np.zeros(128)}
+    where = devices.shardings(state, mesh)
+    assert where == jax.tree.map(lambda leaf: leaf.sharding, devices.abstract(state, mesh))
+    placed = jax.device_put(state, where)
+    assert placed["kernel"].addressable_shards[0].data.shape == (64, 32)
+    assert placed["bias"].addressable_shards[0].data.shape == (128,)
+    images = jax.device_put(np.zeros((16, 4, 4, 3)), devices.split_by_example(mesh))
+    assert {shard.data.shape for shard in images.addressable_shards} == {(2, 4, 4, 3)}
+
+
+@pytest.mark.parametrize(("fsdp", "nearest"), [(3, 2), (7, 8), (16, 8)])
+def test_fsdp_that_does_not_divide_the_devices_is_refused(fsdp, nearest):
+    with pytest.raises(
+        UserError, match=rf"fsdp is {fsdp}, .* 8 devices; .* that does is {nearest}"
+    ):
+        devices.make_mesh(fsdp=fsdp)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulate", "sentence"),
+    [
+        (12, 1, r"^config.train.batch_size is 12, which 8 devices cannot share evenly; .* is 16$"),
+        (40, 4, r"evenly in config.train.accumulate=4 micro-batches; .* is 32$"),
+        (3, 2, r"can is 16$"),
+    ],
+)
+def test_a_batch_that_cannot_be_shared_is_refused(batch_size, accumulate, sentence):
+    devices.check_batch_size(8 * accumulate * 3, accumulate)
+    with pytest.raises(UserError, match=sentence):
+        devices.check_batch_size(batch_size, accumulate)

@@ -201,4 +201,4 @@ def _named(copies: Copies, examples: Sequence[Example]) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main, FLAGS, positional="root")
+    cli.run(main, FLAGS, positional=("root",))

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Iterator
 
 import grain
@@ -11,10 +12,12 @@ from ml_collections import ConfigDict
 from dkse_jax.data.augment import augment
 from dkse_jax.data.bad_images import BadImages
 from dkse_jax.data.decode import BadImage
+from dkse_jax.data.permutation import permuted
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform, min_side_for_crops, stretched
 
 Batch = dict[str, np.ndarray]
+LISTED = 2**16  # the order of so many examples, or fewer, is a list
 
 
 def training_batches(
@@ -86,9 +89,15 @@ def evaluation_batches(
 
 
 def place(position: int, examples: int, seed: int) -> tuple[int, int]:
-    """The (epoch, index) of the example at a position in the endless training order."""
+    """The (epoch, index) of the example at a position in the endless training order.
+
+    Each epoch has a permutation of its own. Of many examples it is never written down, so that an
+    order of any length takes no memory.
+    """
     epoch, offset = divmod(position, examples)
-    return epoch, int(_order(seed, epoch, examples)[offset])
+    if examples <= LISTED:
+        return epoch, int(_order(seed, epoch, examples)[offset])
+    return epoch, permuted(offset, examples, _keys(seed, epoch))
 
 
 def batch_hash(source: Source, index: np.ndarray) -> str:
@@ -99,8 +108,12 @@ def batch_hash(source: Source, index: np.ndarray) -> str:
 
 def fingerprint(source: Source) -> str:
     """Sixty-four hexadecimal digits that change with any class name, id or label of a split."""
-    lines = [*source.class_names, *source.ids, *map(str, source.labels.tolist())]
-    return hashlib.sha256(_encoded("\n".join(lines))).hexdigest()
+    lines = itertools.chain(source.class_names, source.ids, map(str, source.labels))
+    digest, separator = hashlib.sha256(), ""
+    for some in itertools.batched(lines, 2**12):  # of many examples, never all ids at once
+        digest.update(_encoded(separator + "\n".join(some)))
+        separator = "\n"
+    return digest.hexdigest()
 
 
 def _encoded(names: str) -> bytes:
@@ -111,6 +124,11 @@ def _encoded(names: str) -> bytes:
 @functools.lru_cache(maxsize=4)  # a batch touches two epochs at most, and threads run ahead
 def _order(seed: int, epoch: int, examples: int) -> np.ndarray:
     return _rng(seed, epoch).permutation(examples)
+
+
+@functools.lru_cache(maxsize=4)
+def _keys(seed: int, epoch: int) -> tuple[int, ...]:
+    return tuple(_rng(seed, epoch).integers(2**64, size=8, dtype=np.uint64).tolist())
 
 
 def _rng(*entropy: int) -> np.random.Generator:

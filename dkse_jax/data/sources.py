@@ -16,7 +16,8 @@ class Source:
 
     Attributes:
         class_names: sorted by name; a label is an index into it.
-        ids: the stable name of each example (a path relative to the root, say).
+        ids: the stable name of each example (a path relative to the root, say); of many examples,
+            they may be read only when they are asked for, and so may the groups.
         labels: (N,) int32.
         groups: of each example; those of one group (a book, a series) are not independent.
         read: (index, min_side) -> uint8 (H, W, 3). A reader may return a picture smaller than
@@ -25,13 +26,13 @@ class Source:
     """
 
     class_names: tuple[str, ...]
-    ids: tuple[str, ...]
+    ids: Sequence[str]
     labels: np.ndarray
-    groups: tuple[str, ...]
+    groups: Sequence[str]
     read: Callable[[int, int | None], np.ndarray]
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.labels)
 
 
 def load_splits(data_config: ConfigDict, seed: int) -> dict[str, Source]:
@@ -88,13 +89,17 @@ def _load_whole(data_config: ConfigDict, seed: int) -> dict[str, Source]:
 
         shares = data_config.folder
         return load_folder(data_config.root, seed, shares.val_percent, shares.test_percent)
+    if data_config.source == "records":
+        from dkse_jax.data.records import load_records
+
+        return load_records(data_config.root)
     if data_config.source == "tfds":
         from dkse_jax.data.tfds_source import load_tfds
 
         return load_tfds(data_config.tfds, data_config.root)
     raise UserError(
         f'there is no data source "{data_config.source}"'
-        + nearest(data_config.source, ("synthetic", "folder", "tfds"))
+        + nearest(data_config.source, ("synthetic", "folder", "records", "tfds"))
     )
 
 

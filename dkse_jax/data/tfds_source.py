@@ -1,7 +1,9 @@
 """A data set that TensorFlow Datasets has prepared, read without TensorFlow."""
 
+import bisect
 import difflib
 import functools
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,7 +28,9 @@ def load_tfds(tfds_config: ConfigDict, root: str) -> dict[str, Source]:
     format; the data set's code is not needed.
 
     Args:
-        tfds_config: `config.data.tfds`.
+        tfds_config: `config.data.tfds`. Where its class_of is "builder", several builders, with
+            commas between them, are one data set: each is a class, by the name of its config
+            ("clipart" of "domainnet/clipart") or else by its own, and an id begins with it.
         root: the data_dir of the data set; "" for the default of TensorFlow Datasets.
 
     Raises:
@@ -34,13 +38,15 @@ def load_tfds(tfds_config: ConfigDict, root: str) -> dict[str, Source]:
     """
     import tensorflow_datasets as tfds
 
-    builder = _open_builder(tfds_config.builder, root)
-    _check_features(builder, tfds_config.image_key, tfds_config.label_key)
     expressions = {
         "train": tfds_config.train_split,
         "val": tfds_config.val_split,
         "test": tfds_config.test_split,
     }
+    if tfds_config.class_of == "builder":
+        return _load_builders(tfds_config.builder, root, tfds_config.image_key, expressions)
+    builder = _open_builder(tfds_config.builder, root)
+    _check_features(builder, tfds_config.image_key, tfds_config.label_key)
     _check_splits(builder, expressions)
 
     names = builder.info.features[tfds_config.label_key].names
@@ -63,6 +69,58 @@ def load_tfds(tfds_config: ConfigDict, root: str) -> dict[str, Source]:
             read=functools.partial(_read, records, tfds_config.image_key, ids),
         )
     return sources
+
+
+def _load_builders(
+    names: str, root: str, image_key: str, expressions: Mapping[str, str]
+) -> dict[str, Source]:
+    """The splits of several builders, each of which is a class; none of their labels is read."""
+    import tensorflow_datasets as tfds
+
+    builders: dict[str, tfds.core.DatasetBuilder] = {}
+    for name in names.split(","):
+        builder = _open_builder(name.strip(), root)
+        _check_features(builder, image_key)
+        _check_splits(builder, expressions)
+        config = builder.builder_config
+        class_name = config.name if config else builder.name
+        if class_name in builders:
+            raise UserError(f'data.tfds.builder="{names}" has the class "{class_name}" twice')
+        builders[class_name] = builder
+    class_names = tuple(sorted(builders))
+    raw = {image_key: tfds.decode.SkipDecoding()}
+    sources = {}
+    for split, expression in expressions.items():
+        parts = [_open_records(builders[name], expression, raw) for name in class_names]
+        counts = [len(part) for part in parts]
+        ids = tuple(
+            f"{name}/{expression}/{index}"
+            for name, count in zip(class_names, counts, strict=True)
+            for index in range(count)
+        )
+        sources[split] = Source(
+            class_names=class_names,
+            ids=ids,
+            labels=np.repeat(np.arange(len(parts), dtype=np.int32), counts),
+            groups=ids,
+            read=functools.partial(_read, _Joined(parts), image_key, ids),
+        )
+    return sources
+
+
+class _Joined(Sequence[Mapping[str, Any]]):
+    """Several sequences of records, one after the other."""
+
+    def __init__(self, parts: Sequence[Sequence[Mapping[str, Any]]]):
+        self._parts = parts
+        self._ends = list(itertools.accumulate(map(len, parts)))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index):
+        part = bisect.bisect_right(self._ends, index)
+        return self._parts[part][index - self._ends[part] + len(self._parts[part])]
 
 
 def _read(
@@ -101,13 +159,16 @@ def _open_builder(name: str, root: str) -> "tfds.core.DatasetBuilder":
     return builder
 
 
-def _check_features(builder: "tfds.core.DatasetBuilder", image_key: str, label_key: str) -> None:
+def _check_features(
+    builder: "tfds.core.DatasetBuilder", image_key: str, label_key: str | None = None
+) -> None:
     import tensorflow_datasets as tfds
 
-    kinds = {
+    kinds: dict[str, tuple[str, type, str]] = {
         "image_key": (image_key, tfds.features.Image, "an image"),
-        "label_key": (label_key, tfds.features.ClassLabel, "a label with class names"),
     }
+    if label_key is not None:
+        kinds["label_key"] = (label_key, tfds.features.ClassLabel, "a label with class names")
     features = builder.info.features
     for field, (key, kind, meaning) in kinds.items():
         fitting = [name for name, feature in features.items() if isinstance(feature, kind)]
@@ -119,7 +180,7 @@ def _check_features(builder: "tfds.core.DatasetBuilder", image_key: str, label_k
             raise UserError(
                 f'{field}="{key}" is not {meaning} in {builder.name}' + nearest(key, fitting)
             )
-    if not features[label_key].num_classes:
+    if label_key is not None and not features[label_key].num_classes:
         raise UserError(f'label_key="{label_key}" of {builder.name} has no class names')
 
 
@@ -139,7 +200,8 @@ def _check_splits(builder: "tfds.core.DatasetBuilder", expressions: Mapping[str,
             instructions = builder.info.splits[expression].file_instructions
         except (ValueError, AssertionError) as error:
             raise UserError(
-                f'{field}="{expression}" is not in the form of "train[:80%]"'
+                f'{field}="{expression}" is not in the form of "train[:80%]", or asks for more '
+                f"examples than {builder.name} has"
             ) from error
         if not sum(instruction.take for instruction in instructions):
             raise UserError(f'{field}="{expression}" has no examples')

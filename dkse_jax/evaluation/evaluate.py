@@ -25,7 +25,8 @@ Forward = Callable[[Any], Classify]
 def make_forward(model: nn.Module, transform: Transform, mesh: Mesh) -> Forward:
     """variables -> the function of images, uint8 (B, S, S, 3), that gives log-probabilities (B, K).
 
-    The first call prepares the variables, once for all images; the second is jitted.
+    The first call prepares the variables, once for all images, on every device, wherever training
+    has them; the second is jitted.
     """
     whole = replicated(mesh)
 
@@ -35,6 +36,7 @@ def make_forward(model: nn.Module, transform: Transform, mesh: Mesh) -> Forward:
         return jax.nn.log_softmax(logits)
 
     def forward(variables: dict[str, Any]) -> Classify:
+        variables = jax.device_put(variables, whole)
         return partial(classify, prepare(model, variables, transform.size))
 
     return forward

@@ -186,7 +186,7 @@ def judged(folder: Path) -> Judged:
     source = load_splits(config.data, config.seed)["test"]
     with (folder / "eval/test/predictions.csv").open(encoding="utf-8", newline="") as file:
         correct = [line["label"] == line["prediction"] for line in csv.DictReader(file)]
-    return Judged(source.ids, source.labels, source.groups, np.array(correct))
+    return Judged(tuple(source.ids), source.labels, tuple(source.groups), np.array(correct))
 
 
 def _record_path(workdir: Path, row: Row, seed: int) -> Path:

@@ -64,4 +64,5 @@ def create_model(model_config: ConfigDict, num_classes: int) -> nn.Module:
         norm_placement=model_config.norm_placement,
         dropout_before_pool=model_config.dropout_before_pool,
         dropout_after_pool=model_config.dropout_after_pool,
+        remat=model_config.remat,
     )

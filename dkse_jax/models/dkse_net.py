@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.models.attention import DKSE, SE, SK, check_block
-from dkse_jax.models.layers import Conv, check_image_size, classifier
+from dkse_jax.models.layers import Conv, check_image_size, classifier, recomputed
 from dkse_jax.models.pooling import global_average_pool
 from dkse_jax.models.separable import DepthwiseNormReLU, SeparableConv
 from dkse_jax.ops.forms import FORMS
@@ -45,7 +45,8 @@ class DKSENet(nn.Module):
     paper's literal words) after the second layer; the blocks' own norms follow branch_norm.
     dropout_*: rates, before and after the global average pool. ops: the form of the arithmetic
     (auto | plain | fast). dtype: of the activations; parameters, statistics and logits are of at
-    least float32. Raises UserError for values that do not exist or do not fit.
+    least float32. remat: the backward pass keeps what enters a separable convolution or a block and
+    computes again what is inside. Raises UserError for values that do not exist or do not fit.
     """
 
     num_classes: int
@@ -62,6 +63,7 @@ class DKSENet(nn.Module):
     dropout_after_pool: float = 0.0
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
+    remat: bool = False
 
     def __post_init__(self) -> None:
         unknown = [position for position in self.positions if position not in POSITIONS]
@@ -103,6 +105,7 @@ class DKSENet(nn.Module):
             "se": partial(SE, self.reduction, dtype=self.dtype),
             "sk": partial(SK, **branches),
         }
+        run = partial(recomputed, remat=self.remat, train=train)
         stages: dict[str, jax.Array] = {}
 
         first = Conv(3, self.width, dilation=2, name="dilated_1", **shared)
@@ -113,11 +116,11 @@ class DKSENet(nn.Module):
         stages["depthwise_2"] = x
         for layer, multiple, stride in SEPARABLE:
             name = f"separable_{layer}"
-            x = separable(self.width * multiple, stride=stride, name=name)(x, train=train)
+            x = run(separable(self.width * multiple, stride=stride, name=name), x)
             stages[name] = x
             if layer + 1 in self.positions and self.attention != "none":
                 name = f"{self.attention}_{layer + 1}"
-                x = blocks[self.attention](name=name)(x, train=train)
+                x = run(blocks[self.attention](name=name), x)
                 stages[name] = x
 
         x = nn.Dropout(self.dropout_before_pool, deterministic=not train)(x)

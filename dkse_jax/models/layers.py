@@ -63,6 +63,17 @@ def weighed(kernel: jax.Array, slope: jax.Array | None) -> jax.Array:
     return kernel if slope is None else kernel * slope[None, None, None, :]
 
 
+def recomputed(layer: nn.Module, x: jax.Array, *, train: bool, remat: bool) -> jax.Array:
+    """layer(x); with remat, a training's backward pass keeps x and computes the inside again."""
+    if not (train and remat):
+        return layer(x, train=train)
+
+    def inside(layer: nn.Module, x: jax.Array) -> jax.Array:
+        return layer(x, train=True)
+
+    return nn.remat(inside)(layer, x)
+
+
 class Conv(nn.Module):
     """Dense convolution: (B, H, W, in_features) -> (B, H', W', features).
 

@@ -96,6 +96,7 @@ def follow(
         Interrupted: by a signal; the last step is saved.
     """
     config, examples = plan.config, plan.splits["train"]
+    by_example = devices.split_by_example(plan.mesh)
     step = saved = int(state.step)
     bad = {name: bad_images(split, config.data) for name, split in plan.splits.items()}
     batches = training_batches(
@@ -133,7 +134,8 @@ def follow(
         if unjudged:
             checkpoint.write_metrics(workdir, step, judge())
         for batch, waited in with_waits(batches):
-            state, metrics = train_step(state, batch["image"], batch["label"])
+            images, labels = jax.device_put((batch["image"], batch["label"]), by_example)
+            state, metrics = train_step(state, images, labels)
             step += 1
             # One step late: to read this step's metrics now would leave the devices idle.
             record()

@@ -65,7 +65,8 @@ def make_plan(config: ConfigDict) -> Plan:
     Raises:
         UserError: a mistake in the config or the data.
     """
-    devices.check_batch_size(config.train.batch_size)
+    devices.check_batch_size(config.train.batch_size, config.train.accumulate)
+    mesh = devices.make_mesh(fsdp=config.devices.fsdp)
     splits = load_splits(config.data, config.seed)
     examples = len(splits["train"])
     last_step = steps(config, examples)
@@ -75,7 +76,7 @@ def make_plan(config: ConfigDict) -> Plan:
         config=config,
         splits=splits,
         transform=Transform.of(config.data),
-        mesh=devices.make_mesh(),
+        mesh=mesh,
         model=create_model(config.model, len(splits["train"].class_names)),
         schedule=schedule,
         optimizer=make_optimizer(config.optimizer, schedule, frozen),

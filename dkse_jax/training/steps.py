@@ -1,6 +1,7 @@
 """One update of the weights, as a pure function that jit divides over the devices."""
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -11,11 +12,12 @@ from jax.typing import ArrayLike
 from ml_collections import ConfigDict
 
 from dkse_jax.data.transform import Transform, normalise
-from dkse_jax.devices import replicated, split_by_example
+from dkse_jax.devices import replicated, shardings, split_by_example
 from dkse_jax.models.separable import is_pointwise_kernel
 from dkse_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
+Gradients = tuple[Any, Any, Metrics]  # to the weights; the new BatchNorm statistics; metrics
 TrainStep = Callable[[TrainState, ArrayLike, ArrayLike], tuple[TrainState, Metrics]]
 
 
@@ -28,16 +30,19 @@ def make_train_step(
 ) -> TrainStep:
     """The jitted (state, images uint8 (B, S, S, 3), labels (B,)) -> (state, metrics).
 
-    The old state's buffers are given up. BatchNorm's statistics are those of the whole batch,
-    over all devices: jit partitions one program, so no axis name is needed.
+    The old state's buffers are given up; it lies on the mesh as `devices.shardings` says. Each
+    device gathers the weights, once a step, and updates its part of them.
+
+    BatchNorm's statistics are those of the whole batch, over all devices: jit partitions one
+    program, so no axis name is needed. With config.train.accumulate above 1 they are those of each
+    micro-batch, over all devices, and the running ones move once for each: see `accumulated`.
     """
+    whole, split = replicated(mesh), split_by_example(mesh)
 
-    def train_step(state: TrainState, images: jax.Array, labels: jax.Array):
-        dropout_key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-
+    def gradients(params, batch_stats, images, labels, dropout_key) -> Gradients:
         def loss_fn(params):
             (logits, _), updated = model.apply(
-                {"params": params, "batch_stats": state.batch_stats},
+                {"params": params, "batch_stats": batch_stats},
                 normalise(images, transform),
                 train=True,
                 mutable=["batch_stats"],
@@ -47,7 +52,22 @@ def make_train_step(
             penalty = config.optimizer.pointwise_l2 * pointwise_l2(params)
             return loss + penalty, (loss, logits, updated.get("batch_stats", {}))
 
-        grads, (loss, logits, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params)
+        grads, (loss, logits, batch_stats) = jax.grad(loss_fn, has_aux=True)(params)
+        accuracy = (logits.argmax(-1) == labels).mean()
+        # Whole first: XLA would else divide what they come of likewise, and exchange the images.
+        grads = jax.lax.with_sharding_constraint(grads, whole)
+        grads = jax.lax.with_sharding_constraint(grads, shardings(grads, mesh))
+        return grads, batch_stats, {"loss": loss, "accuracy": accuracy}
+
+    def train_step(state: TrainState, images: jax.Array, labels: jax.Array):
+        dropout_key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        params = jax.lax.with_sharding_constraint(state.params, whole)
+        if config.train.accumulate == 1:
+            found = gradients(params, state.batch_stats, images, labels, dropout_key)
+        else:
+            images, labels = (dealt(x, config.train.accumulate, mesh) for x in (images, labels))
+            found = accumulated(gradients, params, state.batch_stats, images, labels, dropout_key)
+        grads, batch_stats, metrics = found
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         new_state = TrainState(
             step=state.step + 1,
@@ -55,15 +75,53 @@ def make_train_step(
             batch_stats=batch_stats,
             opt_state=opt_state,
         )
-        return new_state, {"loss": loss, "accuracy": (logits.argmax(-1) == labels).mean()}
+        return jax.lax.with_sharding_constraint(new_state, shardings(new_state, mesh)), metrics
 
-    whole, split = replicated(mesh), split_by_example(mesh)
+    # The state comes and goes as it lies; an unnamed sharding is the argument's own.
     return jax.jit(
         train_step,
-        in_shardings=(whole, split, split),
-        out_shardings=(whole, whole),
+        in_shardings=(None, split, split),
+        out_shardings=(None, whole),
         donate_argnums=0,
     )
+
+
+def dealt(x: jax.Array, parts: int, mesh: Mesh) -> jax.Array:
+    """(B, ...) -> (parts, B / parts, ...): micro-batch i has the examples i, i + parts, ...
+
+    Every device deals its own examples, so that none moves to another.
+    """
+    micro_batches = x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
+    return jax.lax.with_sharding_constraint(micro_batches, split_by_example(mesh, axis=1))
+
+
+def accumulated(
+    gradients: Callable[..., Gradients],
+    params: Any,
+    batch_stats: Any,
+    images: jax.Array,
+    labels: jax.Array,
+    dropout_key: jax.Array,
+) -> Gradients:
+    """The mean of the gradients and metrics of micro-batches (parts, B / parts, ...), in turn.
+
+    Without norms and dropout these are the whole batch's. BatchNorm normalises each micro-batch by
+    its own statistics, and its running ones move at each, as if each were a step; dropout's key is
+    folded with the micro-batch's number.
+    """
+    parts = len(images)
+
+    def add(carry, micro_batch):
+        sums, batch_stats = carry
+        i, images, labels = micro_batch
+        key = jax.random.fold_in(dropout_key, i)
+        grads, batch_stats, metrics = gradients(params, batch_stats, images, labels, key)
+        return (jax.tree.map(jnp.add, sums, grads), batch_stats), metrics
+
+    start = jax.tree.map(jnp.zeros_like, params), batch_stats
+    (sums, batch_stats), metrics = jax.lax.scan(add, start, (jnp.arange(parts), images, labels))
+    grads = jax.tree.map(lambda leaf: leaf / parts, sums)
+    return grads, batch_stats, jax.tree.map(jnp.mean, metrics)
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float) -> jax.Array:

@@ -213,7 +213,7 @@ def call(monkeypatch, capsys, *arguments):
     for flag in check.FLAGS:
         check.FLAGS[flag].unparse()
     with pytest.raises(SystemExit) as end:
-        cli.run(check.main, check.FLAGS, positional="root")
+        cli.run(check.main, check.FLAGS, positional=("root",))
     return end.value.code, *capsys.readouterr()
 
 

@@ -1,9 +1,12 @@
 import dataclasses
+import hashlib
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from configs import base
+from dkse_jax.data import pipeline
 from dkse_jax.data.pipeline import (
     batch_hash,
     evaluation_batches,
@@ -65,6 +68,34 @@ def test_each_epoch_visits_each_example_once_in_its_own_order(config):
     assert [{epoch for epoch, _ in e} for e in epochs] == [{0}, {1}, {2}]
 
 
+def test_many_examples_are_visited_as_few_are(monkeypatch):
+    monkeypatch.setattr(pipeline, "LISTED", 1000)
+    many = 1001
+    places = [place(many + i, many, seed=3) for i in range(many)]
+    assert {epoch for epoch, _ in places} == {1}
+    order = [index for _, index in places]
+    assert sorted(order) == list(range(many))
+    assert order[:9] != [place(i, many, seed=3)[1] for i in range(9)]
+    assert order[:9] != [place(many + i, many, seed=4)[1] for i in range(9)]
+
+
+def test_the_orders_are_those_of_every_version():
+    """A resumed run has to go on with the order that it began with, whatever is installed since."""
+    assert [place(i, 11, seed=0)[1] for i in range(11)] == [3, 6, 0, 10, 8, 7, 4, 1, 5, 2, 9]
+    starts = [[286458, 204167, 595531, 128534], [360498, 447864, 316484, 415471]]
+    for epoch, start in enumerate(starts):
+        assert [place(epoch * 10**6 + i, 10**6, seed=0)[1] for i in range(4)] == start
+
+
+def test_a_larger_order_takes_no_memory():
+    place(0, 10**6, seed=9)
+    tracemalloc.start()
+    place(10**9 - 1, 10**9, seed=9)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000
+
+
 def test_labels_and_hash_belong_to_the_images(config):
     source = make_source(11)
     config.augment.brightness = config.augment.contrast = config.augment.tint = 0.0
@@ -110,6 +141,14 @@ def test_fingerprint_changes_with_ids_labels_and_class_names():
         Source(source.class_names, source.ids, 1 - source.labels, source.groups, source.read),
     ]
     assert len({fingerprint(s) for s in (source, *other)}) == 4
+
+
+def test_fingerprint_is_of_all_lines_in_one():
+    """Those of runs that were begun before must stay what they are, of few and of many examples."""
+    for examples in (5, 10_000):
+        source = make_source(examples)
+        lines = [*source.class_names, *source.ids, *map(str, source.labels.tolist())]
+        assert fingerprint(source) == hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def test_training_views_are_stretched_as_those_that_are_judged(config):

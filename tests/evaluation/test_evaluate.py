@@ -7,6 +7,7 @@ from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.evaluation import evaluate
 from dkse_jax.evaluation.evaluate import make_forward, predict
+from dkse_jax.evaluation.metrics import summarise
 from dkse_jax.models.dkse_net import DKSENet
 
 
@@ -33,6 +34,30 @@ def test_every_example_counts_once_whatever_the_batch(network, examples):
     logits, _ = model.apply(variables, normalise(pictures, Transform(32)))
     assert result.shape == (examples, 3)
     np.testing.assert_allclose(result, jax.nn.log_softmax(logits), atol=1e-5)
+
+
+def test_devices_give_one_devices_counts_exactly(network):
+    """What is counted is equal; the loss and the calibration are sums of rounded numbers."""
+    model, variables, _ = network
+    _, source = noise(23)
+    labels = np.arange(23, dtype=np.int32) % 3
+
+    def metrics(device_count, fsdp):
+        mesh = devices.make_mesh(jax.devices()[:device_count], fsdp=fsdp)
+        forward = make_forward(model, Transform(32), mesh)
+        placed = jax.device_put(variables, devices.shardings(variables, mesh))
+        found = predict(forward, placed, source, Transform(32), batch_size=8, threads=2)
+        result = summarise(
+            found, labels, source.ids, source.class_names, bootstrap_samples=20, seed=0
+        )
+        return [result.pop("loss"), result.pop("ece")], result
+
+    sums, counts = metrics(1, 1)
+    assert counts["n"] == 23
+    for device_count, fsdp in ((2, 1), (4, 2), (8, 8)):
+        others, same = metrics(device_count, fsdp)
+        assert same == counts
+        np.testing.assert_allclose(others, sums, rtol=1e-6)
 
 
 def test_an_example_that_gets_lost_is_noticed(network, monkeypatch):

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from dkse_jax import devices
 from dkse_jax.data.pipeline import training_batches
 from dkse_jax.errors import UserError
 from dkse_jax.interrupts import Interrupted
@@ -94,7 +95,6 @@ def test_ignoring_the_start_step_would_be_noticed(config, tmp_path, trained, mon
 
 def state_of(workdir, config):
     """Every array of the last checkpoint, as bytes by name."""
-    from dkse_jax import devices
     from dkse_jax.data.transform import Transform
     from dkse_jax.models import create_model
     from dkse_jax.training.optimizer import make_optimizer, make_schedule
@@ -149,6 +149,25 @@ def test_a_batch_that_eight_devices_cannot_share_is_refused(config, tmp_path):
     with pytest.raises(UserError, match=r"config.train.batch_size is 12.*nearest.* is 16"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_batches_are_put_on_the_devices_before_the_step(config, tmp_path, monkeypatch):
+    compiled, seen = loop.compiled, []
+
+    def guarded(*args):
+        program = compiled(*args)
+
+        def step(state, images, labels):
+            seen.append(images.sharding)
+            with jax.transfer_guard("disallow"):
+                return program(state, images, labels)
+
+        return step
+
+    monkeypatch.setattr(loop, "compiled", guarded)
+    config.train.epochs, config.devices.fsdp = 0.6, 8
+    train(config, tmp_path / "run")
+    assert seen == [devices.split_by_example(devices.make_mesh(fsdp=8))] * 2
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(config, tmp_path):

@@ -8,11 +8,15 @@ import optax
 import pytest
 
 from dkse_jax import devices
+from dkse_jax.data.pipeline import training_batches
+from dkse_jax.data.sources import load_splits
 from dkse_jax.data.transform import Transform
 from dkse_jax.models import create_model
 from dkse_jax.models.dkse_net import DKSENet
+from dkse_jax.training.loop import restored_state, training_part
 from dkse_jax.training.state import create_state, initialise
 from dkse_jax.training.steps import cross_entropy, make_train_step, pointwise_l2
+from dkse_jax.workdir import checkpoint
 from tests.conftest import thin_config
 
 
@@ -42,14 +46,11 @@ def test_the_penalty_sums_the_pointwise_kernels_alone():
     assert pointwise_l2(params) == 24.0
 
 
-@functools.cache
-def run(dtype, device_count, steps, examples, draws):
-    """Trains the thin network, with dropout, on draws of noise: losses, first and last state."""
-    config = thin_config()
-    mesh = devices.make_mesh(jax.devices()[:device_count])
-    model = DKSENet(3, width=4, dropout_before_pool=0.1, dropout_after_pool=0.2, dtype=dtype)
+def thin_network(dtype, *, remat=False):
+    """The network, with dropout, its optimiser, and what makes their first state."""
+    dropout = {"dropout_before_pool": 0.1, "dropout_after_pool": 0.2}
+    model = DKSENet(3, width=4, dtype=dtype, remat=remat, **dropout)
     optimizer = optax.sgd(0.01, momentum=0.9)
-    step = make_train_step(model, optimizer, config, Transform(32), mesh)
 
     def fresh_state():
         state = create_state(model, optimizer, 32, seed=0)
@@ -58,38 +59,127 @@ def run(dtype, device_count, steps, examples, draws):
             batch_stats=jax.tree.map(lambda leaf: leaf.astype(dtype), state.batch_stats)
         )
 
-    first = jax.tree.map(np.asarray, initialise(fresh_state, mesh))
+    return model, optimizer, fresh_state
+
+
+@functools.cache
+def first_state(dtype):
+    *_, fresh_state = thin_network(dtype)
+    return jax.tree.map(np.asarray, initialise(fresh_state, devices.make_mesh(jax.devices()[:1])))
+
+
+@functools.cache
+def compiled(dtype, device_count, fsdp, examples, remat=False):
+    """The train step, its mesh, and where its state lies.
+
+    Without LLVM's optimisation, which takes longer than all the steps.
+    """
+    mesh = devices.make_mesh(jax.devices()[:device_count], fsdp=fsdp)
+    model, optimizer, _ = thin_network(dtype, remat=remat)
+    target = devices.abstract(first_state(dtype), mesh)
+    images = jax.ShapeDtypeStruct((examples, 32, 32, 3), np.uint8)
+    labels = jax.ShapeDtypeStruct((examples,), np.int32)
+    step = make_train_step(model, optimizer, thin_config(), Transform(32), mesh)
+    program = step.lower(target, images, labels).compile({"xla_backend_optimization_level": 0})
+    return program, mesh, target
+
+
+@functools.cache
+def run(dtype, device_count, fsdp, steps, examples, draws):
+    """Trains the thin network on draws of noise: losses (draws, steps) and the last state."""
+    step, mesh, _ = compiled(dtype, device_count, fsdp, examples)
+    first = first_state(dtype)
     losses = np.zeros((draws, steps))
     for draw in range(draws):
         rng = np.random.default_rng(draw)
         images = rng.integers(0, 256, (examples, 32, 32, 3), dtype=np.uint8)
         labels = rng.integers(0, 3, examples, dtype=np.int32)
-        state = jax.device_put(first, devices.replicated(mesh))
+        state = jax.device_put(first, devices.shardings(first, mesh))
         for i in range(steps):
             state, sums = step(state, images, labels)
             losses[draw, i] = sums["loss"]
-    return losses, first, jax.tree.map(np.asarray, state)
+    return losses, state
 
 
-def test_eight_devices_give_one_devices_losses_in_float32():
+# How many devices, and how many of them share one copy of the state.
+@pytest.mark.parametrize(("device_count", "fsdp"), [(2, 2), (4, 1), (8, 8)])
+def test_devices_give_one_devices_losses_in_float32(device_count, fsdp):
     # BatchNorm over few values would magnify the rounding: hence 64 images. In one of 16 draws
     # tried, a value that rounds to either side of a ReLU's zero moved a loss by 8e-5: hence the
     # median, and a rate low enough that the steps after it do not magnify that.
-    one, eight = (run(jnp.float32, n, 5, 64, 7)[0] for n in (1, 8))
-    assert np.median(abs(eight - one).max(axis=1)) < 1e-5
-    np.testing.assert_allclose(eight, one, atol=1e-2, rtol=0)
+    one, many = (run(jnp.float32, *mesh, 5, 64, 7)[0] for mesh in ((1, 1), (device_count, fsdp)))
+    assert np.median(abs(many - one).max(axis=1)) < 1e-5
+    np.testing.assert_allclose(many, one, atol=1e-2, rtol=0)
     assert (one[:, -1] < one[:, 0] - 0.1).all()
 
 
-def test_eight_devices_give_one_devices_losses_in_float64():
+@pytest.mark.parametrize(("device_count", "fsdp"), [(2, 1), (4, 2), (8, 1), (8, 8)])
+def test_devices_give_one_devices_losses_in_float64(device_count, fsdp):
     with jax.enable_x64(True):
-        one, eight = (run(jnp.float64, n, 20, 8, 1)[0] for n in (1, 8))
-    np.testing.assert_allclose(eight, one, atol=1e-9, rtol=0)
+        one, many = (
+            run(jnp.float64, *mesh, 20, 8, 1)[0] for mesh in ((1, 1), (device_count, fsdp))
+        )
+    np.testing.assert_allclose(many, one, atol=1e-9, rtol=0)
     assert one[0, -1] < 0.9 * one[0, 0]
 
 
+def test_eight_devices_hold_an_eighth_of_the_large_arrays():
+    _, state = run(jnp.float32, 8, 8, 5, 64, 7)
+    parts = {
+        jax.tree_util.keystr(path): leaf.size // leaf.addressable_shards[0].data.size
+        for path, leaf in jax.tree_util.tree_leaves_with_path((state.params, state.opt_state))
+        if leaf.size >= devices.LEAST_SHARDED
+    }
+    assert set(parts.values()) == {8}
+    assert len(parts) == 2 * 4  # the kernels of separable_11, 13, 14 and one branch, and momentum
+
+
+def trained(step, state, last_step):
+    """Trains on painted pictures from the state's step on: examples and loss of each, the state."""
+    config, seen = thin_config(), []
+    source = load_splits(config.data, config.seed)["train"]
+    first_step = int(state.step) + 1
+    for batch in training_batches(source, config, first_step=first_step, last_step=last_step):
+        state, metrics = step(state, batch["image"], batch["label"])
+        seen.append((batch["index"].tolist(), float(metrics["loss"])))
+    return seen, state
+
+
+def test_a_run_saved_on_eight_devices_goes_on_on_fewer(tmp_path):
+    with jax.enable_x64(True):
+        step, _, target = compiled(jnp.float64, 8, 8, 8)
+        first = first_state(jnp.float64)
+        start = jax.device_put(first, jax.tree.map(lambda leaf: leaf.sharding, target))
+        _, state = trained(step, start, 4)
+        checkpoint.save(tmp_path, 4, state.variables(), training_part(state), {})
+        expected, _ = trained(step, state, 8)
+        for device_count, fsdp in ((1, 1), (2, 1), (4, 2)):
+            step, _, target = compiled(jnp.float64, device_count, fsdp, 8)
+            state, saved = restored_state(tmp_path, target)
+            found, _ = trained(step, state, 8)
+            assert saved == 4
+            assert [examples for examples, _ in found] == [examples for examples, _ in expected]
+            for (_, loss), (_, as_saved) in zip(found, expected, strict=True):
+                assert abs(loss - as_saved) < 1e-9
+
+
+def test_recomputation_takes_less_memory_and_gives_the_same_losses():
+    plain, mesh, _ = compiled(jnp.float32, 1, 1, 64)
+    thrifty, *_ = compiled(jnp.float32, 1, 1, 64, remat=True)
+    kept, recomputed = (p.memory_analysis().temp_size_in_bytes for p in (plain, thrifty))
+    assert recomputed < 0.75 * kept
+    images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
+    losses = []
+    for step in (plain, thrifty):
+        state = jax.device_put(first_state(jnp.float32), devices.replicated(mesh))
+        for _ in range(2):
+            state, metrics = step(state, images, np.arange(64, dtype=np.int32) % 3)
+        losses.append(metrics["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
 def test_steps_count_and_move_every_weight_and_statistic():
-    _, first, last = run(jnp.float32, 8, 5, 64, 7)
+    first, last = first_state(jnp.float32), run(jnp.float32, 8, 8, 5, 64, 7)[1]
     assert (int(first.step), int(last.step)) == (0, 5)
     pairs = zip(
         jax.tree_util.tree_leaves_with_path(first.variables()),
@@ -102,9 +192,10 @@ def test_steps_count_and_move_every_weight_and_statistic():
 
 def test_another_seed_gives_other_weights():
     model, optimizer = DKSENet(3, width=4), optax.sgd(0.1)
-    state = initialise(lambda: create_state(model, optimizer, 32, seed=1), devices.make_mesh())
-    _, first, _ = run(jnp.float32, 8, 5, 64, 7)
-    kernels = (tree.params["dilated_1"]["kernel"] for tree in (state, first))
+    mesh = devices.make_mesh(fsdp=8)
+    state = initialise(lambda: create_state(model, optimizer, 32, seed=1), mesh)
+    assert jax.tree.map(lambda leaf: leaf.sharding, state) == devices.shardings(state, mesh)
+    kernels = (tree.params["dilated_1"]["kernel"] for tree in (state, first_state(jnp.float32)))
     assert (np.not_equal(*kernels)).all()
 
 

@@ -1,0 +1,155 @@
+"""How a start grows with the number of images: python -m benchmarks.scale_of_data [COUNT ...]
+
+Generates folders of records of 10,000 to 1,000,000 images (or of as many as are named), begins to
+train from each in a process of its own, and prints a table of the seconds and the memory until the
+first batch; runs/scale_of_data.png shows it. The pictures are tiny, since a start reads 32 of them:
+what grows is the index, whose shards are as many as there would be of images of 60 kB.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.workers import ROOT
+from dkse_jax import markdown
+from dkse_jax.data import prepare, record_files, records
+from dkse_jax.data.listing import Example
+from dkse_jax.data.splits import SPLITS
+
+COUNTS = (10_000, 100_000, 1_000_000)
+IN_SHARD = 4096
+CLASSES = ("ink", "oil")
+PLOT = ROOT / "runs" / "scale_of_data.png"
+
+
+def main(counts: list[int]) -> None:
+    """Measures each count, prints the table and draws the plot."""
+    rows = []
+    for count in counts:
+        with tempfile.TemporaryDirectory() as folder:
+            generate(Path(folder), count)
+            rows.append({"images": count} | measure(Path(folder)))
+            print(rows[-1], file=sys.stderr)
+    header = ["images", "splits s", "fingerprints s", "first batch s", "process s", "peak MB"]
+    timed = ("splits", "fingerprints", "batch", "process")
+    cells = [
+        [f"{row['images']:,}", *(f"{row[key]:.2f}" for key in timed), f"{row['peak']:.0f}"]
+        for row in rows
+    ]
+    print(markdown.table(header, cells, numbers=range(6)))
+    draw(rows)
+
+
+def generate(folder: Path, count: int) -> None:
+    """A folder of records of so many images, of which 98 % train; all shards are one file."""
+    images = folder / "images"
+    images.mkdir()
+    Image.new("RGB", (32, 32), "teal").save(images / "image.jpg")
+    path = str(images / "image.jpg")
+    shard_ids = [f"{CLASSES[i % 2]}/a_series_of_pictures/{i:08}.jpg" for i in range(IN_SHARD)]
+    examples = [Example(name, path, name[:3], name, "") for name in shard_ids]
+    shard = record_files.Shard("shard", examples, [os.path.getsize(path)] * IN_SHARD)
+    with (folder / "journal").open("w") as journal:
+        entry = prepare._pack_all([shard], folder, CLASSES, journal)["shard"]
+    shards: dict[str, dict[str, int]] = {}
+    files = {}
+    for split in SPLITS:
+        length = count * 98 // 100 if split == "train" else count // 100
+        whole = -(-length // IN_SHARD)
+        names = [f"{split}-{number:05}-of-{whole:05}" for number in range(whole)]
+        shards[split] = {
+            name: min(IN_SHARD, length - number * IN_SHARD) for number, name in enumerate(names)
+        }
+        for name in names:
+            os.link(folder / "shard", folder / name)
+            files[name] = entry
+        repeated = np.resize(np.array([name.encode() for name in shard_ids]), length)
+        labels = np.resize(np.array([0, 1], np.int32), length)
+        for array, values in (("labels", labels), ("ids", repeated), ("groups", repeated)):
+            name = record_files.array_name(split, array)
+            np.save(folder / name, values)
+            file = folder / name
+            files[name] = (file.stat().st_size, record_files.digest_of(file))
+    manifest = record_files.Manifest(list(CLASSES), shards, files, hashlib.sha256().hexdigest())
+    (folder / record_files.MANIFEST).write_text(json.dumps(dataclasses.asdict(manifest)))
+
+
+def measure(folder: Path) -> dict[str, float]:
+    """Seconds and peak memory of a process that reaches its first batch."""
+    start = time.monotonic()
+    command = [sys.executable, "-m", "benchmarks.scale_of_data", "--start", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    told: dict[str, float] = json.loads(done.stdout)
+    peak = told.pop("peak")
+    return told | {"process": time.monotonic() - start, "peak": peak}
+
+
+def start_training(folder: str) -> dict[str, float]:
+    """What a training does before its first step, but for the network."""
+    from configs import base
+    from dkse_jax.data.pipeline import batch_hash, fingerprint, training_batches
+    from dkse_jax.data.sources import load_splits
+
+    records.CHECKED_BYTES = 0  # as of shards as large as they are meant to be
+    config = base.get_config()
+    config.data.source, config.data.root, config.data.image_size = "records", folder, 32
+    begun = time.monotonic()
+    splits = load_splits(config.data, config.seed)
+    loaded = time.monotonic()
+    for split in splits.values():
+        fingerprint(split)
+    described = time.monotonic()
+    batch = next(training_batches(splits["train"], config, first_step=1, last_step=1))
+    batch_hash(splits["train"], batch["index"])
+    return {
+        "splits": loaded - begun,
+        "fingerprints": described - loaded,
+        "batch": time.monotonic() - described,
+        "peak": peak_megabytes(),
+    }
+
+
+def peak_megabytes() -> float:
+    """Of this process's resident memory, mapped files included, in 10^6 bytes."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) * 1024 / 1e6
+
+
+def draw(rows: list[dict[str, Any]]) -> None:
+    """The plot: seconds and memory over the number of images, with the bounds that are wanted."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    images = [row["images"] for row in rows]
+    for key, label in (("process", "process to first batch"), ("fingerprints", "fingerprints")):
+        axes[0].plot(images, [row[key] for row in rows], "o-", label=label)
+    axes[1].plot(images, [row["peak"] for row in rows], "o-", label="peak resident memory")
+    for axis, bound, unit in ((axes[0], 10, "seconds"), (axes[1], 300, "MB")):
+        axis.axhline(bound, color="grey", linestyle=":", label=f"{bound} {unit}, at 1,000,000")
+        axis.set(xscale="log", xlabel="images", ylabel=unit, ylim=(0, None))
+        axis.legend(fontsize="small")
+    PLOT.parent.mkdir(exist_ok=True)
+    figure.savefig(PLOT, dpi=120)
+    print(f"plot: {PLOT.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--start"]:
+        print(json.dumps(start_training(sys.argv[2])))
+    else:
+        main([int(count) for count in sys.argv[1:]] or list(COUNTS))
