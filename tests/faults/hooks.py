@@ -45,7 +45,16 @@ def pause_data() -> None:
 
 
 def pause_step() -> None:
-    """Step AT_STEP takes long."""
+    """Step AT_STEP never ends."""
+    _pause_in_step("step", 1000.0)
+
+
+def pause_slow_step() -> None:
+    """Step AT_STEP takes some seconds."""
+    _pause_in_step("slow_step", 3.0)
+
+
+def _pause_in_step(phase: str, seconds: float) -> None:
     from dkse_jax.training import loop
 
     whole = loop.compiled
@@ -55,7 +64,7 @@ def pause_step() -> None:
 
         def train_step(state, images, labels):
             if int(state.step) == AT_STEP - 1:
-                _pause("step")
+                _pause(phase, seconds)
             return program(state, images, labels)
 
         return train_step

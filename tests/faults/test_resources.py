@@ -98,8 +98,8 @@ def test_nothing_is_kept_in_shared_memory(tmp_path):
 @pytest.mark.full
 def test_nothing_grows(tmp_path):
     workdir = tmp_path / "run"
-    fields = ("train.epochs=200.0", "train.checkpoint_every_steps=50", "log.tensorboard=true")
-    flags = [f"--config.{field}" for field in fields]
+    rates = ("epochs=200.0", "checkpoint_every_steps=50", "evaluate_every_epochs=40.0")
+    flags = ["--config.log.tensorboard=true", *(f"--config.train.{rate}" for rate in rates)]
     for stop in (150, 300, 450, 600, 700):
         process = runs.train(workdir, *flags)
         process.wait_for(lambda stop=stop: runs.last_step(workdir) >= stop)

@@ -22,7 +22,7 @@ def assert_goes_on(workdir, step, assert_as_undisturbed):
     ("phase", "number", "step", "recorded"),
     [
         # The step is under way, and is saved once it is over.
-        pytest.param("step", signal.SIGTERM, 20, 18, marks=pytest.mark.full),
+        pytest.param("slow_step", signal.SIGTERM, 20, 18, marks=pytest.mark.full),
         # The batch of step 21 is awaited.
         ("data", signal.SIGINT, 20, 19),
         # Step 24 is being judged on val, and is saved without the verdict.
