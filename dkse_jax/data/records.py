@@ -87,7 +87,7 @@ class Texts(Sequence[str]):
 
     def __init__(self, file: str):
         self._file = file
-        self._array = np.load(file, mmap_mode="r")
+        self._array = np.load(file, mmap_mode="r", allow_pickle=False)
 
     def __len__(self) -> int:
         return len(self._array)
@@ -105,7 +105,9 @@ class Texts(Sequence[str]):
 
     def __iter__(self) -> Iterator[str]:
         for start in range(0, len(self), self._STRETCH):
-            stretch = np.load(self._file, mmap_mode="r")[start : start + self._STRETCH]
+            stretch = np.load(self._file, mmap_mode="r", allow_pickle=False)[
+                start : start + self._STRETCH
+            ]
             yield from map(as_text, stretch.tolist())
 
 
@@ -142,7 +144,7 @@ def _make_source(folder: epath.Path, manifest: Manifest, split: str) -> Source:
     return Source(
         class_names=tuple(manifest.class_names),
         ids=texts,
-        labels=np.load(labels),
+        labels=np.load(labels, allow_pickle=False),
         groups=Texts(groups),
         read=functools.partial(_read, read_record, texts),
     )

@@ -287,6 +287,7 @@ def test_create_model_reads_every_field():
         "dropout_after_pool": 0.4,
         "ops": "plain",
         "dtype": "bfloat16",
+        "remat": True,
     }
     assert {*fields, "name"} == set(config.keys())
     config.update(fields)
