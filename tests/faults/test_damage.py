@@ -86,7 +86,8 @@ def test_no_damage_is_silent(tmp_path, stopped, saboteur, monkeypatch, capfd):
 
 
 @pytest.mark.fault("F4", "the run goes on from the step before, to the same end")
-@pytest.mark.parametrize("damage", ["a bit", pytest.param("deleted", marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("damage", ["a bit", "deleted"])
 def test_the_run_goes_on_from_the_step_before(tmp_path, stopped, assert_as_undisturbed, damage):
     workdir = shutil.copytree(stopped, tmp_path / "run")
     file = max((workdir / "checkpoints" / "18").rglob("*"), key=lambda path: path.stat().st_size)

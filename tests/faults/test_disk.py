@@ -30,6 +30,7 @@ def last_line(process):
 
 
 @pytest.mark.fault("F3", "a disk that fills up during the training")
+@pytest.mark.full
 def test_a_full_disk(tmp_path, small_disk, assert_as_undisturbed):
     workdir = small_disk / "run"
     process = runs.train(workdir, hooks="hooks.pause_step")

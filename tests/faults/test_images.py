@@ -66,6 +66,7 @@ def config_of(root, **fields):
 
 
 @pytest.mark.fault("F6", "bad images under on_bad_image=error")
+@pytest.mark.full
 def test_a_bad_image_ends_the_run_and_is_named(folder, tmp_path):
     add_bad_images(folder)
     with pytest.raises(UserError, match=r'the image ".*dark/\w+\.\w+" cannot be read'):

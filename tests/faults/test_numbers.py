@@ -89,6 +89,7 @@ def folder_of_noise(tmp_path):
 
 
 @pytest.mark.fault("F18", "judged on a folder without a class, and with one more")
+@pytest.mark.full
 def test_labels_are_those_of_the_weights(tmp_path, baseline):
     from PIL import Image
 

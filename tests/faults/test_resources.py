@@ -7,6 +7,7 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.faults import runs
@@ -55,6 +56,7 @@ def test_a_helper_that_dies_is_told(tmp_path):
 
 @pytest.mark.fault("F9", "the trainer dies while others work for it; /dev/shm")
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core paints by itself")
+@pytest.mark.full
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_no_orphans(tmp_path, number):
     shared = set(os.listdir("/dev/shm"))
@@ -85,6 +87,7 @@ def test_too_little_memory_is_told(tmp_path):
 
 
 @pytest.mark.fault("F22", "/dev/shm is not used")
+@pytest.mark.full
 def test_nothing_is_kept_in_shared_memory(tmp_path):
     process = runs.train(tmp_path / "run", hooks="hooks.pause_step")
     process.wait_for("PAUSED step")
@@ -94,11 +97,11 @@ def test_nothing_is_kept_in_shared_memory(tmp_path):
     process.kill()
 
 
-@pytest.mark.fault("F23", "growth over 1,200 steps and 5 resumes")
+@pytest.mark.fault("F23", "growth over 3,000 steps and 5 resumes")
 @pytest.mark.full
 def test_nothing_grows(tmp_path):
     workdir = tmp_path / "run"
-    rates = ("epochs=200.0", "checkpoint_every_steps=50", "evaluate_every_epochs=40.0")
+    rates = ("epochs=500.0", "checkpoint_every_steps=50", "evaluate_every_epochs=40.0")
     flags = ["--config.log.tensorboard=true", *(f"--config.train.{rate}" for rate in rates)]
     for stop in (150, 300, 450, 600, 700):
         process = runs.train(workdir, *flags)
@@ -111,9 +114,11 @@ def test_nothing_grows(tmp_path):
         for line in map(json.loads, runs.journal(workdir).splitlines())
         if line["split"] == "train"
     ]
-    assert steps == list(range(1, 1201))
+    assert steps == list(range(1, 3001))
     events = sum(path.stat().st_size for path in (workdir / "tensorboard").iterdir())
     assert 0 < events < 2 * 2**20
     resident = [float(text) for text in re.findall(r"RESIDENT ([\d.]+)", process.output)]
-    assert len(resident) >= 4
-    assert resident[-1] - resident[1] <= 1.0 * (len(resident) - 2) + 1.0
+    after_warm_up = resident[8:]
+    assert len(after_warm_up) >= 12
+    slope, _ = np.polyfit(range(len(after_warm_up)), after_warm_up, 1)
+    assert slope <= 1.0  # MiB in 100 steps
