@@ -1,12 +1,10 @@
 """The faults' markers, the baseline that they are compared with, and the table of verdicts."""
 
-import os
-
 import pytest
 
 from tests.faults import runs, table
 
-FULL = os.environ.get("DKSE_FAULTS") == "full"
+FULL = runs.FULL
 
 
 def pytest_configure(config):

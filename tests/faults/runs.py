@@ -21,6 +21,7 @@ from dkse_jax.workdir import description
 
 ROOT = Path(__file__).parents[2]
 THIN = f"--config={ROOT}/tests/faults/thin.py"
+FULL = os.environ.get("DKSE_FAULTS") == "full"  # the whole of `make faults`
 LIMIT = 120  # seconds, after which a process counts as hanging
 
 
@@ -89,10 +90,6 @@ class Process:
         self._process.stdout.close()
         return self._process.returncode
 
-    @property
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
     def _read(self) -> None:
         if not self._process.stdout.closed:
             self.output += (self._process.stdout.read() or b"").decode(errors="replace")
@@ -102,6 +99,12 @@ class Process:
         """The step that the training goes on after; 0 of a fresh one."""
         found = re.search(r"training goes on after step (\d+) of", self.output)
         return int(found[1]) if found else 0
+
+
+def assert_in_time(process: Process, seconds: float) -> None:
+    """Asserts, in `make faults` alone, how long ago it was started; more at a higher load."""
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    assert not FULL or time.monotonic() - process.started < seconds * max(1.0, load)
 
 
 def train(workdir: Path, *arguments: str, **named: Any) -> Process:
