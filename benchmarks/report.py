@@ -21,8 +21,8 @@ the paper's network, are written in PyTorch for this comparison. A train step ha
 with dropout, where a network has it, the gradients, their clipping and the update. Our programs
 tell glibc to keep the memory that a step frees (dkse_jax/devices.py); PyTorch runs as it comes, and
 once more, as *memory kept*, with the same set by hand in GLIBC_TUNABLES. Peak memory is the
-resident memory of a process that does nothing else, at most during three train steps after two; on
-an accelerator, what it allocated."""
+resident memory of a process that does nothing else, at most during three train steps after two, the
+median of three such processes; on an accelerator, what it allocated."""
 PEAK_NOTE = """\
 *of peak* is the rate of a work by direct convolution (2 operations for each multiply-accumulate,
 three times that for a train step) as a share of the largest rate of a matrix product above.

@@ -56,9 +56,8 @@ def task_handlers(build: Callable[..., Task]) -> dict[str, Handler]:
     tasks: list[Task] = []
 
     def prepare(**arguments: Any) -> dict[str, Any]:
-        before = memory("VmRSS")
         tasks[:] = [build(**arguments)]
-        return {"rss_before": before}
+        return {}
 
     def logits(path: str) -> dict[str, Any]:
         np.save(path, tasks[0].logits())

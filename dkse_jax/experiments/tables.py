@@ -43,10 +43,10 @@ def rows_of(
     if table == "attention":
         return [_variant(variants, name) for name in ("best", "se", "sk", "none")]
     if table == "augmentation":
-        return [
-            Row(name, {"augment.enabled": name == "on"}, f"augmentation_{name}")
-            for name in ("on", "off")
-        ]
+        on = Row("on", {"augment.enabled": True}, "augmentation_on")
+        if config.augment.enabled:
+            on = on._replace(folder=_base_folder(config, variants) or on.folder)
+        return [on, Row("off", {"augment.enabled": False}, "augmentation_off")]
     if table == "classes":
         return _classes(config, class_names)
     if table == "baselines":
@@ -59,6 +59,14 @@ def _variant(variants: Variants, name: str, published: Cells | None = None) -> R
     same = next(other for other in variants if variants[other] == variants[name])
     changes = {f"model.{field}": value for field, value in variants[name].items()}
     return Row(name, {"model.name": "dkse_net"} | changes, same, published)
+
+
+def _base_folder(config: ConfigDict, variants: Variants) -> str:
+    """The folder of the variant whose model the base config has; "" without one."""
+    for name, fields in variants.items():
+        if all(config.model[field] == value for field, value in fields.items()):
+            return name if config.model.name == "dkse_net" else ""
+    return ""
 
 
 def _classes(config: ConfigDict, class_names: Sequence[str]) -> list[Row]:

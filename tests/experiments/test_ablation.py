@@ -38,9 +38,8 @@ def test_a_table_is_run_and_written(short, workdir, capsys):
     assert "run 2 of 2: off, seed 0" in out
     lines = csv_lines(workdir / "table-augmentation.csv")
     assert [line["row"] for line in lines] == ["on", "off"]
-    for line in lines:
-        folder = workdir / f"augmentation_{line['row']}" / "seed-0"
-        metrics = json.loads((folder / "eval/test/metrics.json").read_text())
+    for line, folder in zip(lines, ("best", "augmentation_off"), strict=True):
+        metrics = json.loads((workdir / folder / "seed-0/eval/test/metrics.json").read_text())
         assert float(line["accuracy"]) == metrics["accuracy"]
         assert int(line["n"]) == 3 * 7
         assert float(line["minutes"]) > 0
@@ -77,7 +76,7 @@ def test_an_interrupted_run_goes_on_and_its_minutes_are_unknown(short, tmp_path,
         with pytest.raises(KeyboardInterrupt):
             run(short, tmp_path, only=["on"])
     run(short, tmp_path, only=["on"])
-    record = json.loads((tmp_path / "augmentation_on/seed-0.json").read_text())
+    record = json.loads((tmp_path / "best/seed-0.json").read_text())
     assert record["minutes"] is None
     text = (tmp_path / "table-augmentation.md").read_text()
     assert "interrupted" in text
