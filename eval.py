@@ -11,6 +11,7 @@ from pathlib import Path
 from absl import flags
 
 from dkse_jax import cli
+from dkse_jax.hosts import flags as hosts_flags
 from dkse_jax.workdir import description
 
 WORKDIR = flags.DEFINE_string("workdir", None, "The workdir of the training run.", required=True)
@@ -19,21 +20,24 @@ ROOT = flags.DEFINE_string("root", None, "Another folder of images, instead of t
 GRADCAM = flags.DEFINE_integer("gradcam", None, "Examples of each class to explain by Grad-CAM.")
 STAGE = flags.DEFINE_string("stage", None, "What Grad-CAM looks at; by default the last map.")
 
+flags.adopt_module_key_flags(hosts_flags)
+
 
 def main() -> None:
     """Evaluates; what is slow to import waits until the workdir is known to be one."""
     workdir = Path(WORKDIR.value)
     description.load_config(workdir)
 
-    from dkse_jax.evaluation.run import evaluate_run
+    with hosts_flags.joined_by_flags():
+        from dkse_jax.evaluation.run import evaluate_run
 
-    evaluate_run(
-        workdir,
-        SPLIT.value,
-        Path(ROOT.value) if ROOT.value else None,
-        gradcam=GRADCAM.value,
-        stage=STAGE.value,
-    )
+        evaluate_run(
+            workdir,
+            SPLIT.value,
+            Path(ROOT.value) if ROOT.value else None,
+            gradcam=GRADCAM.value,
+            stage=STAGE.value,
+        )
 
 
 if __name__ == "__main__":

@@ -35,7 +35,15 @@ def measure(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def start(folder: Path, workdir: str) -> tuple[float, float]:
+def environment(folder: Path, devices: int | None) -> dict[str, str]:
+    """Programs are kept in the folder; so many CPU devices, if not as many as JAX makes."""
+    own = {"JAX_NUM_CPU_DEVICES": str(devices)} if devices else {}
+    return {**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), **own}
+
+
+def start(
+    folder: Path, workdir: str, *arguments: str, devices: int | None = None
+) -> tuple[float, float]:
     """Seconds from the command to the end of the first step, and those spent compiling it."""
     began = time.monotonic()
     seen: dict[str, float] = {}
@@ -43,9 +51,9 @@ def start(folder: Path, workdir: str) -> tuple[float, float]:
     with (
         log.open("w+") as errors,
         subprocess.Popen(
-            [sys.executable, *COMMAND, f"--workdir={folder / workdir}"],
+            [sys.executable, *COMMAND, f"--workdir={folder / workdir}", *arguments],
             cwd=ROOT,
-            env=os.environ | {"XDG_CACHE_HOME": str(folder / "cache")},
+            env=environment(folder, devices),
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

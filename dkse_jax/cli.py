@@ -11,8 +11,7 @@ from absl import flags
 
 from dkse_jax import interrupts
 from dkse_jax.config import unknown_field, validate
-from dkse_jax.errors import UserError, nearest
-from dkse_jax.text import plain_text
+from dkse_jax.errors import UserError, nearest, tell
 
 _HELP = {"--help", "-help", "-h", "-?", "--helpfull"}
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
@@ -39,8 +38,7 @@ def run(
             _parse(main, flag_values, positional)
             main()
     except UserError as error:
-        for sentence in error.args:  # plain: paths and names of other people's files are in it
-            print(plain_text(str(sentence)), file=sys.stderr)
+        tell(error)
         sys.exit(2)
     except interrupts.Interrupted as signal:
         print(signal, file=sys.stderr, flush=True)

@@ -124,6 +124,18 @@ def partition(shape: Sequence[int], fsdp: int) -> PartitionSpec:
     return PartitionSpec(*[None] * largest, FSDP)
 
 
+def own_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
+    """The places in a batch, in order, of the examples that this process's devices get."""
+    parts = split_by_example(mesh).addressable_devices_indices_map((batch_size,))
+    return np.unique(np.concatenate([np.arange(batch_size)[index] for index in parts.values()]))
+
+
+def on_mesh(rows: np.ndarray, batch_size: int, mesh: Mesh) -> jax.Array:
+    """A batch on all devices, of which this process gives its `own_rows`."""
+    shape = (batch_size, *rows.shape[1:])
+    return jax.make_array_from_process_local_data(split_by_example(mesh), rows, shape)
+
+
 def shardings(tree, mesh: Mesh):
     """Where each leaf of a tree lies by the rule of `partition`."""
     fsdp = mesh.shape[FSDP]

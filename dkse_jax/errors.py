@@ -1,6 +1,7 @@
 """Mistakes a user can make, told in one sentence."""
 
 import difflib
+import sys
 from collections.abc import Iterable
 from typing import NoReturn
 
@@ -29,3 +30,9 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     if close:
         return f'; did you mean "{close[0]}"?'
     return "; choose one of " + ", ".join(choices) if choices else ""
+
+
+def tell(error: UserError) -> None:
+    """Prints its sentences, as plain text: paths and names of other people's files are in them."""
+    for sentence in error.args:
+        print(plain_text(str(sentence)), file=sys.stderr, flush=True)

@@ -31,6 +31,7 @@ class _State:
     received: int | None = None  # the number of the first signal that was deferred
     deferred: bool = False  # there is work to save first
     breakable: bool = False  # what is going on may be broken off anywhere
+    together: bool = False  # with other processes, which must end after the same step
 
 
 _state = _State()
@@ -71,7 +72,8 @@ def deferred() -> Iterator[None]:
     _state.deferred = True
     try:
         yield
-        check()
+        if not _state.together:
+            check()
     finally:
         _state.deferred = False
 
@@ -80,15 +82,28 @@ def deferred() -> Iterator[None]:
 def breakable() -> Iterator[None]:
     """Inside `deferred`: what waits or can be done again, which a signal breaks off.
 
+    Not where there are other processes, since they would wait for this one.
+
     Raises:
         Interrupted: from anywhere inside.
     """
-    _state.breakable = True
+    _state.breakable = not _state.together
     try:
-        check()
+        if _state.breakable:
+            check()
         yield
     finally:
         _state.breakable = False
+
+
+def heed_together() -> None:
+    """From now on this process has others, and ends with them: `received` is for them to agree."""
+    _state.together = True
+
+
+def received() -> int:
+    """The number of the first signal that was deferred, 0 without one."""
+    return _state.received or 0
 
 
 def check() -> None:

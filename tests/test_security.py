@@ -118,8 +118,8 @@ def restore(workdir: Path):
 
 def pass_the_digests(workdir: Path) -> None:
     root = workdir / "checkpoints"
-    record = checkpoint._read_record(root, STEP)
-    checkpoint._write_record(root, record | {"files": checkpoint._digests(root / str(STEP))})
+    record = checkpoint.read_record(root, STEP)
+    checkpoint.write_record(root, record | {"files": checkpoint.digests(root / str(STEP))})
 
 
 class Planted:

@@ -26,16 +26,19 @@ def training_batches(
     *,
     first_step: int,
     last_step: int,
+    rows: np.ndarray | None = None,
     bad: BadImages | None = None,
 ) -> Iterator[Batch]:
     """The batches of the updates first_step ... last_step, counted from 1.
 
     Every epoch visits every example once, in an order of its own; an epoch that ends inside a
-    batch is followed by the next one. A batch has image uint8 (B, S, S, 3), label (B,) int32
-    and index (B,), the examples' places in the source. An unreadable image goes into `bad` and is
-    replaced; without a `bad` it raises BadImage.
+    batch is followed by the next one. A batch has image uint8 (R, S, S, 3) and label (R,) int32
+    of its examples at the places `rows`, by default all of the B, and index (B,), the places in the
+    source of all. An unreadable image goes into `bad` and is replaced; without a `bad` it raises
+    BadImage.
     """
     size, batch_size = config.data.image_size, config.train.batch_size
+    own = np.arange(batch_size) if rows is None else rows
     area_min = config.augment.crop_area_min if config.augment.enabled else 1.0
     min_side = min_side_for_crops(size, area_min)
     read = bad.read_or_replace if bad else source.read
@@ -49,9 +52,9 @@ def training_batches(
     def make_batch(step: int) -> Batch:
         positions = range((step - 1) * batch_size, step * batch_size)
         places = [place(position, len(source), config.seed) for position in positions]
-        images = [make_view(epoch, index) for epoch, index in places]
+        images = [make_view(*places[row]) for row in own]
         index = np.array([index for _, index in places])
-        return {"image": np.stack(images), "label": source.labels[index], "index": index}
+        return {"image": np.stack(images), "label": source.labels[index[own]], "index": index}
 
     return _in_threads(range(first_step, last_step + 1), make_batch, config.data.threads)
 
@@ -62,27 +65,31 @@ def evaluation_batches(
     *,
     batch_size: int,
     threads: int,
+    rows: np.ndarray | None = None,
     bad: BadImages | None = None,
 ) -> Iterator[Batch]:
     """The whole split, in order. The last batch is filled up with zeros.
 
-    A batch has image uint8 (B, S, S, 3) and real (B,), whether there is an example. An unreadable
-    image goes into `bad` and is not real; without a `bad` it raises BadImage.
+    A batch has image uint8 (R, S, S, 3) of its examples at the places `rows`, by default all of the
+    B, and real (B,), whether there is an example. An unreadable image goes into `bad` and is not
+    real; without a `bad` it raises BadImage.
     """
+    own = np.arange(batch_size) if rows is None else rows
 
     def make_batch(start: int) -> Batch:
-        indices = range(start, min(start + batch_size, len(source)))
-        images = np.zeros((batch_size, transform.size, transform.size, 3), np.uint8)
-        real = np.zeros(batch_size, bool)
-        for slot, index in enumerate(indices):
+        images = np.zeros((len(own), transform.size, transform.size, 3), np.uint8)
+        real = np.arange(start, start + batch_size) < len(source)
+        for slot, row in enumerate(own):
+            if not real[row]:
+                continue
+            index = start + int(row)
             try:
                 images[slot] = transform.view(source.read(index, transform.size))
             except BadImage as error:
                 if bad is None:
                     raise
                 bad.add(index, error)
-            else:
-                real[slot] = True
+                real[row] = False
         return {"image": images, "real": real}
 
     return _in_threads(range(0, len(source), batch_size), make_batch, threads)

@@ -1,5 +1,6 @@
 """The network's log-probabilities for every example of a split."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from dkse_jax.data.bad_images import BadImages
 from dkse_jax.data.pipeline import evaluation_batches
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform, normalise
-from dkse_jax.devices import enough_for_all, replicated, split_by_example
+from dkse_jax.devices import enough_for_all, on_mesh, own_rows, replicated, split_by_example
+from dkse_jax.hosts import watch
 from dkse_jax.models.prepare import prepare
 
 Classify = Callable[..., jax.Array]
@@ -47,6 +49,7 @@ def predict(
     variables,
     source: Source,
     transform: Transform,
+    mesh: Mesh,
     *,
     batch_size: int,
     threads: int,
@@ -56,16 +59,28 @@ def predict(
 
     The last batch is padded and its padding dropped, so that every example counts once. A
     batch is enlarged to a multiple of the number of devices. Long splits show their progress.
+    Every process reads the examples of its own devices, and has the results of all.
     Unreadable images go into `bad` and are left out: the rows are those of bad.readable().
     """
     batch_size = enough_for_all(batch_size)
-    classify = forward(variables)
-    batches = evaluation_batches(source, transform, batch_size=batch_size, threads=threads, bad=bad)
+    with watch.at_rest():
+        classify = forward(variables)
+    batches = evaluation_batches(
+        source,
+        transform,
+        batch_size=batch_size,
+        threads=threads,
+        rows=own_rows(mesh, batch_size),
+        bad=bad,
+    )
     started = told = time.monotonic()
     parts: list[np.ndarray] = []
     done = 0
     for batch in batches:
-        parts.append(np.asarray(classify(batch["image"]))[batch["real"]])
+        images = on_mesh(batch["image"], batch_size, mesh)
+        with contextlib.nullcontext() if parts else watch.at_rest():  # the first may compile
+            parts.append(np.asarray(classify(images))[batch["real"]])
+        watch.beat()
         done = min(done + batch_size, len(source))
         now = time.monotonic()
         if now - told > 5:

@@ -18,6 +18,7 @@ from dkse_jax.evaluation.gradcam import choose_stage
 from dkse_jax.evaluation.overlays import MAX_EXAMPLES, make_explain, write_overlays
 from dkse_jax.evaluation.report import summary, write_report
 from dkse_jax.evaluation.restore import restore_best
+from dkse_jax.hosts import store, watch
 from dkse_jax.models import create_model
 from dkse_jax.progress import say
 from dkse_jax.workdir import description
@@ -51,6 +52,7 @@ def evaluate_run(
     model = create_model(config.model, len(inputs["class_names"]))
     stage = _stage_to_explain(model, transform.size, gradcam, stage)
     source = choose_source(config, inputs, split, root)
+    store.check_agreed({f"the {split} data": fingerprint(source)[:12]})
     mesh = devices.make_mesh()
     step, variables = restore_best(workdir, model, transform.size, mesh)
 
@@ -58,15 +60,19 @@ def evaluate_run(
 
     say(f"evaluating step {step} on {split}: {len(source)} images")
     bad = bad_images(source, config.data)
-    log_probabilities = predict(
-        make_forward(model, transform, mesh),
-        variables,
-        source,
-        transform,
-        batch_size=config.eval.batch_size,
-        threads=config.data.threads,
-        bad=bad,
-    )
+    with watch.at_work():
+        log_probabilities = predict(
+            make_forward(model, transform, mesh),
+            variables,
+            source,
+            transform,
+            mesh,
+            batch_size=config.eval.batch_size,
+            threads=config.data.threads,
+            bad=bad,
+        )
+    if not store.is_first():
+        return
     if bad:
         source = subset(source, bad.readable())
     folder = workdir / "eval" / split

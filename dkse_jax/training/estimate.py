@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from dkse_jax.data.sources import Source
+from dkse_jax.hosts import store
 from dkse_jax.models.counts import count, totals
 from dkse_jax.progress import say
 from dkse_jax.workdir.journal import duration
@@ -36,7 +37,8 @@ def announce(
     names = splits["train"].class_names
     device = jax.devices()[0]
     say(f"workdir  {workdir}")
-    say(f"devices  {jax.device_count()} {device.platform} ({device.device_kind})")
+    several = "" if store.alone() else f" in {store.processes()} processes"
+    say(f"devices  {jax.device_count()} {device.platform} ({device.device_kind}){several}")
     say(f"data     {sizes}; {len(names)} classes: {', '.join(names)}")
     say(
         f"network  {config.model.name}, {parameters:,} trainable parameters,"

@@ -1,14 +1,17 @@
 """Training, told top to bottom."""
 
+import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from dkse_jax import devices, interrupts
@@ -17,6 +20,7 @@ from dkse_jax.data.pipeline import Batch, batch_hash, training_batches
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation.evaluate import Forward, make_forward, predict
 from dkse_jax.evaluation.metrics import accuracy_and_loss
+from dkse_jax.hosts import store, watch
 from dkse_jax.progress import say
 from dkse_jax.text import csv_text
 from dkse_jax.training.estimate import announce
@@ -39,15 +43,20 @@ def train(config: ConfigDict, workdir: Path) -> None:
         Interrupted: by a signal; what was trained until then is saved.
     """
     devices.reuse_memory()
-    description.check_workdir(workdir, config)
+    if store.is_first():
+        description.check_workdir(workdir, config)
     plan = make_plan(config)
+    inputs = describe_inputs(plan.splits, plan.transform)
+    store.check_agreed(description.facts(config, inputs))
     target = plan.target()
     initial = None
     if config.init_from and checkpoint.latest_step(workdir) is None:
         class_names = plan.splits["train"].class_names
         initial = initial_variables(config, target.variables(), class_names)
-    with locked(workdir):
-        description.begin(workdir, config, describe_inputs(plan.splits, plan.transform))
+    store.wait_for_all()
+    with locked(workdir) if store.is_first() else contextlib.nullcontext():
+        if store.is_first():
+            description.begin(workdir, config, inputs)
         state, step = restored_state(workdir, target)
         # A run interrupted while it judged its weights has saved them unjudged.
         unjudged = step > 0 and plan.is_due(step) and not checkpoint.read_metrics(workdir, step)
@@ -65,7 +74,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
             train_step = compiled(program, state, config)
             forward = make_forward(plan.model, plan.transform, plan.mesh)
             journal = Journal(workdir, step, config.log.tensorboard, unjudged=unjudged)
-            with journal, interrupts.deferred():
+            with journal, interrupts.deferred(), watch.at_work():
                 follow(plan, workdir, journal, train_step, forward, state, unjudged=unjudged)
     say(f"done: python eval.py --workdir={workdir}")
 
@@ -96,17 +105,20 @@ def follow(
         Interrupted: by a signal; the last step is saved.
     """
     config, examples = plan.config, plan.splits["train"]
-    by_example = devices.split_by_example(plan.mesh)
+    batch_size = config.train.batch_size
+    check_signals = signals_checked(plan.mesh)
     step = saved = int(state.step)
     bad = {name: bad_images(split, config.data) for name, split in plan.splits.items()}
     batches = training_batches(
-        examples, config, first_step=step + 1, last_step=plan.last_step, bad=bad["train"]
+        examples,
+        config,
+        first_step=step + 1,
+        last_step=plan.last_step,
+        rows=devices.own_rows(plan.mesh, batch_size),
+        bad=bad["train"],
     )
     progress = Progress(
-        plan.last_step,
-        len(examples) / config.train.batch_size,
-        config.train.batch_size,
-        config.log.progress_seconds,
+        plan.last_step, len(examples) / batch_size, batch_size, config.log.progress_seconds
     )
     unrecorded: tuple[int, Metrics, Batch, float] | None = None
 
@@ -134,7 +146,9 @@ def follow(
         if unjudged:
             checkpoint.write_metrics(workdir, step, judge())
         for batch, waited in with_waits(batches):
-            images, labels = jax.device_put((batch["image"], batch["label"]), by_example)
+            watch.beat()
+            images = devices.on_mesh(batch["image"], batch_size, plan.mesh)
+            labels = devices.on_mesh(batch["label"], batch_size, plan.mesh)
             state, metrics = train_step(state, images, labels)
             step += 1
             # One step late: to read this step's metrics now would leave the devices idle.
@@ -144,7 +158,7 @@ def follow(
                 record()
                 save(judge() if plan.is_due(step) else {})
                 saved = step
-            interrupts.check()
+            check_signals()
     except interrupts.Interrupted:
         record()
         if step > saved:
@@ -152,6 +166,29 @@ def follow(
         if step:
             say(f"step {step} is saved; the same command goes on from there")
         raise
+
+
+def signals_checked(mesh: Mesh) -> Callable[[], None]:
+    """What, called after every step, raises Interrupted if a signal came.
+
+    Several processes raise after the same step, whichever got the signal: each asks all the others,
+    and reads their answers one step late, as it does with metrics.
+    """
+    if store.alone():
+        return interrupts.check
+    largest = jax.jit(jnp.max, out_shardings=devices.replicated(mesh))
+    count = mesh.size
+    own = len(devices.own_rows(mesh, count))
+    asked: jax.Array | None = None
+
+    def check() -> None:
+        nonlocal asked
+        answers = np.full(own, interrupts.received(), np.int32)
+        before, asked = asked, largest(devices.on_mesh(answers, count, mesh))
+        if before is not None and (number := int(before)):
+            raise interrupts.Interrupted(number)
+
+    return check
 
 
 def list_skipped(workdir: Path, bad: Mapping[str, BadImages | None]) -> None:
@@ -236,6 +273,7 @@ def evaluate(
         state.variables(),
         split,
         plan.transform,
+        plan.mesh,
         batch_size=plan.config.eval.batch_size,
         threads=plan.config.data.threads,
         bad=bad,

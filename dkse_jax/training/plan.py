@@ -14,6 +14,8 @@ from dkse_jax.config import steps
 from dkse_jax.data.pipeline import fingerprint
 from dkse_jax.data.sources import Source, load_splits
 from dkse_jax.data.transform import Transform
+from dkse_jax.errors import UserError
+from dkse_jax.hosts import store
 from dkse_jax.models import create_model
 from dkse_jax.training.initial import check_frozen
 from dkse_jax.training.optimizer import make_optimizer, make_schedule
@@ -66,6 +68,11 @@ def make_plan(config: ConfigDict) -> Plan:
         UserError: a mistake in the config or the data.
     """
     devices.check_batch_size(config.train.batch_size, config.train.accumulate)
+    if config.data.on_bad_image == "skip" and not store.alone():
+        raise UserError(
+            "config.data.on_bad_image is 'skip', but must be 'error' for several processes; python"
+            " -m dkse_jax.data.check ROOT lists unreadable images"
+        )
     mesh = devices.make_mesh(fsdp=config.devices.fsdp)
     splits = load_splits(config.data, config.seed)
     examples = len(splits["train"])

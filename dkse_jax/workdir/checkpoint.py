@@ -5,26 +5,32 @@ Step s is the folder `<workdir>/checkpoints/<s>/`, written by orbax, with the it
 `<workdir>/checkpoints/<s>.json` with its metrics and the sha256 of every file. The record is
 written last: a step without one does not exist. Orbax alone would restore most flipped bits of
 the weights without an error.
+
+Of several processes each writes and reads its own part of the arrays, in the same folder; process 0
+does the rest. All of them call `save`, `restore_newest` and `best_step` together.
 """
 
-import hashlib
-import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 
 from dkse_jax.errors import UserError
+from dkse_jax.hosts import store, watch
 from dkse_jax.progress import say
-from dkse_jax.workdir.files import disk_trouble_told, reason_of, reserve, sync, write_atomically
+from dkse_jax.workdir.files import disk_trouble_told, reason_of, reserve, sync
 from dkse_jax.workdir.leaves import Tree, check_finite, check_leaves
-
-
-class DamagedCheckpoint(UserError):
-    """A file of a checkpoint is not what was saved."""
+from dkse_jax.workdir.step_record import (
+    DamagedCheckpoint,
+    digests,
+    own_digest,
+    read_record,
+    record_path,
+    verify,
+    write_record,
+)
 
 
 def save(
@@ -53,22 +59,23 @@ def save(
     check_finite({**variables, **training}, step)
     root = _root(workdir)
     folder = root / str(step)
-    with disk_trouble_told(f"cannot save step {step} in", root):
-        root.mkdir(exist_ok=True)
-        _remove_leftovers(root)
-        reserve(root, _size((variables, training)))
-        _record_path(root, step).unlink(missing_ok=True)
-        if folder.exists():
-            shutil.rmtree(folder)
+    with disk_trouble_told(f"cannot save step {step} in", root), watch.at_rest():
+        if store.is_first():
+            _make_room(root, step, _size((variables, training)))
+        store.wait_for_all()
         try:
             _write_arrays(folder, variables, training)
         except TimeoutError:  # orbax measures by a clock that may jump, over days, within a save
+            if not store.alone():
+                raise
             _remove_leftovers(root)
             _write_arrays(folder, variables, training)
-        for path in (root, folder, *folder.rglob("*")):
-            sync(path)
-        _write_record(root, {"step": step, "metrics": metrics, "files": _digests(folder)})
-    _thin_out(root)
+        if store.is_first():
+            for path in (root, folder, *folder.rglob("*")):
+                sync(path)
+            write_record(root, {"step": step, "metrics": metrics, "files": digests(folder)})
+            _thin_out(root)
+        store.wait_for_all()
 
 
 def latest_step(workdir: str | os.PathLike[str]) -> int | None:
@@ -80,12 +87,14 @@ def latest_step(workdir: str | os.PathLike[str]) -> int | None:
 def best_step(workdir: str | os.PathLike[str]) -> int | None:
     """Returns the undamaged step of the highest accuracy, of equals that of the lowest loss."""
     root = _root(workdir)
-    return _best(root, [step for step in _steps(root) if _is_good(root, step)])
+    return store.decided_by_first(
+        lambda: _best(root, [step for step in _steps(root) if _is_good(root, step)])
+    )
 
 
 def read_metrics(workdir: str | os.PathLike[str], step: int) -> dict[str, float]:
     """Returns the metrics of a saved step; empty if it was not evaluated."""
-    return _read_record(_root(workdir), step)["metrics"]
+    return read_record(_root(workdir), step)["metrics"]
 
 
 def write_metrics(workdir: str | os.PathLike[str], step: int, metrics: dict[str, float]) -> None:
@@ -95,9 +104,10 @@ def write_metrics(workdir: str | os.PathLike[str], step: int, metrics: dict[str,
         UserError: when the disk is full or cannot be written; the step then stands as it was.
     """
     root = _root(workdir)
-    with disk_trouble_told(f"cannot save the metrics of step {step} in", root):
-        _write_record(root, _read_record(root, step) | {"metrics": metrics})
-    _thin_out(root)
+    if store.is_first():
+        with disk_trouble_told(f"cannot save the metrics of step {step} in", root):
+            write_record(root, read_record(root, step) | {"metrics": metrics})
+        _thin_out(root)
 
 
 def restore(
@@ -109,12 +119,14 @@ def restore(
         DamagedCheckpoint: a file is not what was saved, or the step does not exist.
         UserError: a name, shape or dtype differs from the target's, or orbax cannot read the files.
     """
+    verify(_root(workdir), step)
     restored = _restore(workdir, step, {"variables": variables_target, "training": training_target})
     return restored["variables"], restored["training"]
 
 
 def restore_variables(workdir: str | os.PathLike[str], step: int, target: Tree) -> Tree:
     """Returns the variables alone; else as `restore`."""
+    verify(_root(workdir), step)
     return _restore(workdir, step, {"variables": target})["variables"]
 
 
@@ -126,16 +138,50 @@ def restore_newest(
     Damaged newer steps are reported and kept aside as `<step>.damaged`.
 
     Raises:
-        UserError: a name, shape or dtype differs from the target's.
+        UserError: a name, shape or dtype differs from the target's, or not all processes see the
+            same checkpoints.
     """
     root = _root(workdir)
+    step = store.decided_by_first(lambda: _newest_good(root))
+    store.check_agreed({"the newest checkpoint": _seen(root, step)})
+    if step is None:
+        return None
+    targets = {"variables": variables_target, "training": training_target}
+    restored = _restore(workdir, step, targets)
+    return step, restored["variables"], restored["training"]
+
+
+def _newest_good(root: Path) -> int | None:
+    """The newest undamaged step; damaged newer ones are set aside."""
     for step in reversed(_steps(root)):
         try:
-            return step, *restore(workdir, step, variables_target, training_target)
+            verify(root, step)
         except DamagedCheckpoint as error:
             say(f"{error}; it is set aside as {step}.damaged")
             _set_aside(root, step)
+        else:
+            return step
     return None
+
+
+def _seen(root: Path, step: int | None) -> str:
+    """What this process sees of the step that process 0 found."""
+    if step is None:
+        return "none"
+    try:
+        return f"step {step} ({own_digest(read_record(root, step))[:12]})"
+    except DamagedCheckpoint:
+        return "another"
+
+
+def _make_room(root: Path, step: int, size: int) -> None:
+    """Removes what killed saves left, and the step if it is there, if there is room for it."""
+    root.mkdir(exist_ok=True)
+    _remove_leftovers(root)
+    reserve(root, size)
+    record_path(root, step).unlink(missing_ok=True)
+    if (root / str(step)).exists():
+        shutil.rmtree(root / str(step))
 
 
 def _write_arrays(folder: Path, variables: Tree, training: Tree) -> None:
@@ -166,7 +212,6 @@ def _restore(
     workdir: str | os.PathLike[str], step: int, targets: dict[str, Tree]
 ) -> dict[str, Tree]:
     root = _root(workdir)
-    _verify(root, step)
     where = f"step {step} in {root}"
     arguments = {item: ocp.args.StandardRestore(target) for item, target in targets.items()}
     try:
@@ -189,10 +234,6 @@ def _root(workdir: str | os.PathLike[str]) -> Path:
     return Path(workdir).absolute() / "checkpoints"
 
 
-def _record_path(root: Path, step: int) -> Path:
-    return root / f"{step}.json"
-
-
 def _steps(root: Path) -> list[int]:
     """Returns the steps that have a record, damaged or not, in increasing order."""
     return sorted(int(path.stem) for path in root.glob("*.json") if path.stem.isdecimal())
@@ -203,7 +244,7 @@ def _best(root: Path, steps: list[int] | None = None) -> int | None:
     ranks = []
     for step in _steps(root) if steps is None else steps:
         try:
-            metrics = _read_record(root, step)["metrics"]
+            metrics = read_record(root, step)["metrics"]
         except DamagedCheckpoint:
             continue
         if metrics:
@@ -215,57 +256,13 @@ def _thin_out(root: Path) -> None:
     """Keeps the newest step, the one before it, in case the newest gets damaged, and the best."""
     steps = _steps(root)
     for old in set(steps) - {*steps[-2:], _best(root)}:
-        _record_path(root, old).unlink()
+        record_path(root, old).unlink()
         shutil.rmtree(root / str(old), ignore_errors=True)
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    """Returns the sha256 of every file by its path relative to the folder."""
-    digests = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            digests[path.relative_to(folder).as_posix()] = hashlib.file_digest(
-                file, "sha256"
-            ).hexdigest()
-    return digests
-
-
-def _own_digest(record: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-
-
-def _write_record(root: Path, record: dict[str, Any]) -> None:
-    """Writes the record, with a digest of itself, at once or not at all."""
-    text = json.dumps({**record, "sha256": _own_digest(record)}, indent=2, allow_nan=False)
-    write_atomically(_record_path(root, record["step"]), text)
-
-
-def _read_record(root: Path, step: int) -> dict[str, Any]:
-    path = _record_path(root, step)
-    try:
-        record = json.loads(path.read_bytes())
-        intact = record.pop("sha256") == _own_digest(record) and record["step"] == step
-    except FileNotFoundError as error:
-        raise DamagedCheckpoint(f"there is no step {step} in {root}") from error
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise DamagedCheckpoint(f"step {step} is damaged: {path}") from error
-    if not intact:
-        raise DamagedCheckpoint(f"step {step} is damaged: {path}")
-    return record
-
-
-def _verify(root: Path, step: int) -> None:
-    """Raises DamagedCheckpoint unless every file of the step is what was saved."""
-    files = _read_record(root, step)["files"]
-    found = _digests(root / str(step))
-    for name in sorted(files):
-        if name not in found or found[name] != files[name]:
-            raise DamagedCheckpoint(f"step {step} is damaged: {root / str(step) / name}")
 
 
 def _is_good(root: Path, step: int) -> bool:
     try:
-        _verify(root, step)
+        verify(root, step)
     except DamagedCheckpoint:
         return False
     return True
@@ -289,4 +286,4 @@ def _set_aside(root: Path, step: int) -> None:
     shutil.rmtree(aside, ignore_errors=True)
     if (root / str(step)).exists():
         os.replace(root / str(step), aside)
-    os.replace(_record_path(root, step), root / f"{step}.damaged.json")
+    os.replace(record_path(root, step), root / f"{step}.damaged.json")

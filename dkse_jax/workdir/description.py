@@ -1,5 +1,6 @@
 """What a run says of itself: config.json and inputs.json, written once, before training."""
 
+import importlib.metadata
 import json
 import os
 import tempfile
@@ -8,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dkse_jax.config import differences, from_json, to_json
+from dkse_jax.config import differences, fields, from_json, to_json
 from dkse_jax.errors import UserError
 from dkse_jax.workdir.files import disk_trouble_told, write_atomically
 from dkse_jax.workdir.lock import LOCK_FILE, check_unlocked
@@ -67,6 +68,21 @@ def begin(workdir: Path, config: ConfigDict, inputs: dict[str, Any]) -> None:
         workdir.mkdir(parents=True, exist_ok=True)
         write_atomically(workdir / INPUTS_FILE, json.dumps(inputs, indent=2) + "\n")
         write_atomically(workdir / CONFIG_FILE, to_json(config))
+
+
+def facts(config: ConfigDict, inputs: dict[str, Any]) -> dict[str, str]:
+    """What all processes of a run must have the same, in words; each may have its own data.root."""
+    own = ("data.root", "data.threads", "log.")
+    values = {f"config.{name}": repr(value) for name, value in fields(config).items()}
+    return {
+        **{name: value for name, value in values.items() if not name[7:].startswith(own)},
+        "the list of classes": ", ".join(inputs["class_names"]),
+        **{
+            f"the {name} data": f"{split['examples']} examples ({split['fingerprint'][:12]})"
+            for name, split in inputs["splits"].items()
+        },
+        "the version of JAX": importlib.metadata.version("jax"),
+    }
 
 
 def load_config(workdir: Path) -> ConfigDict:

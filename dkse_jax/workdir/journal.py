@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from dkse_jax.errors import UserError
+from dkse_jax.hosts import store
 from dkse_jax.workdir.files import disk_trouble_told, write_atomically
 
 _KEYS = ("loss", "accuracy", "learning_rate", "batch")
@@ -20,7 +21,7 @@ class Journal:
     """Appends to `metrics.jsonl`, and to TensorBoard event files where tensorboardX is installed.
 
     The file holds one JSON object a line and no times, so that the file of a resumed run is
-    byte for byte that of an uninterrupted one.
+    byte for byte that of an uninterrupted one. Of several processes, process 0 alone writes.
 
     Args:
         workdir: an existing folder.
@@ -41,12 +42,14 @@ class Journal:
         *,
         unjudged: bool = False,
     ):
-        self._path = path = Path(workdir) / "metrics.jsonl"
+        writes = store.is_first()
+        self._path = path = Path(workdir) / "metrics.jsonl" if writes else Path(os.devnull)
         with disk_trouble_told("cannot write", path):
-            _drop_after(path, start_step, unjudged)
+            if writes:
+                _drop_after(path, start_step, unjudged)
             self._file = path.open("ab", buffering=0)
         self._events: Any = None
-        if tensorboard and importlib.util.find_spec("tensorboardX"):
+        if writes and tensorboard and importlib.util.find_spec("tensorboardX"):
             from tensorboardX import SummaryWriter
 
             self._events = SummaryWriter(

@@ -15,11 +15,18 @@ def check_finite(tree: Tree, step: int) -> None:
     """Raises UserError at the first leaf with a NaN or an infinity."""
     for name, leaf in _named(tree).items():
         # On the host, where the leaf goes next: a program for all leaves takes seconds to compile.
-        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not np.isfinite(leaf).all():
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not _is_finite(leaf):
             raise UserError(
                 f"step {step} is not saved: {name} is not finite; start again in a new workdir with"
                 " a smaller config.optimizer.learning_rate"
             )
+
+
+def _is_finite(leaf: Any) -> bool:
+    """Whether what this process has of it is."""
+    whole = not isinstance(leaf, jax.Array) or leaf.is_fully_addressable
+    parts = [leaf] if whole else [shard.data for shard in leaf.addressable_shards]
+    return all(np.isfinite(part).all() for part in parts)
 
 
 def check_leaves(saved: Tree, target: Tree, where: str) -> None:

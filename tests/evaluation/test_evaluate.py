@@ -30,7 +30,8 @@ def test_every_example_counts_once_whatever_the_batch(network, examples):
     model, variables, forward = network
     pictures, source = noise(examples)
     # 7 is not a multiple of the 8 devices: predict enlarges it to 8.
-    result = predict(forward, variables, source, Transform(32), batch_size=7, threads=2)
+    mesh = devices.make_mesh()
+    result = predict(forward, variables, source, Transform(32), mesh, batch_size=7, threads=2)
     logits, _ = model.apply(variables, normalise(pictures, Transform(32)))
     assert result.shape == (examples, 3)
     np.testing.assert_allclose(result, jax.nn.log_softmax(logits), atol=1e-5)
@@ -46,7 +47,7 @@ def test_devices_give_one_devices_counts_exactly(network):
         mesh = devices.make_mesh(jax.devices()[:device_count], fsdp=fsdp)
         forward = make_forward(model, Transform(32), mesh)
         placed = jax.device_put(variables, devices.shardings(variables, mesh))
-        found = predict(forward, placed, source, Transform(32), batch_size=8, threads=2)
+        found = predict(forward, placed, source, Transform(32), mesh, batch_size=8, threads=2)
         result = summarise(
             found, labels, source.ids, source.class_names, bootstrap_samples=20, seed=0
         )
@@ -69,5 +70,6 @@ def test_an_example_that_gets_lost_is_noticed(network, monkeypatch):
         return list(whole(*args, **named))[:-1]
 
     monkeypatch.setattr(evaluate, "evaluation_batches", drops_the_remainder)
+    mesh = devices.make_mesh()
     with pytest.raises(AssertionError, match="8 results for 9 examples"):
-        predict(forward, variables, source, Transform(32), batch_size=8, threads=2)
+        predict(forward, variables, source, Transform(32), mesh, batch_size=8, threads=2)

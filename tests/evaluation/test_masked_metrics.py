@@ -5,6 +5,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from dkse_jax import devices
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform
 from dkse_jax.devices import enough_for_all
@@ -69,7 +70,7 @@ def test_metrics_equal_brute_force_over_every_example(size, batch, classes, seed
 
     def classify(images):
         shapes.add(images.shape)
-        pixel = images[:, 0, 0].astype(int)
+        pixel = np.asarray(images)[:, 0, 0].astype(int)
         return table[pixel[:, 0] + 256 * pixel[:, 1]]
 
     found = predict(
@@ -77,6 +78,7 @@ def test_metrics_equal_brute_force_over_every_example(size, batch, classes, seed
         None,
         make_source(labels, names),
         Transform(2),
+        devices.make_mesh(),
         batch_size=batch,
         threads=1 + seed % 3,
     )

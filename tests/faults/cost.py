@@ -38,8 +38,8 @@ def main() -> None:
         root = Path(workdir) / "checkpoints"
         save = seconds(lambda: checkpoint.save(workdir, 1, variables, training, {}))
         finite = seconds(lambda: leaves.check_finite({**variables, **training}, 1))
-        digests = seconds(lambda: checkpoint._digests(root / "1"))
-        verify = seconds(lambda: checkpoint._verify(root, 1))
+        digests = seconds(lambda: checkpoint.digests(root / "1"))
+        verify = seconds(lambda: checkpoint.verify(root, 1))
     print(f"state             {2 * noise.nbytes / 1e6:.0f} MB")
     print(f"save, all of it   {save:.3f} s")
     print(f"  finite values   {finite:.3f} s")

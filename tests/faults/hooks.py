@@ -76,13 +76,13 @@ def pause_saving() -> None:
     """The save of a step takes a while between its files and its record."""
     from dkse_jax.workdir import checkpoint
 
-    whole = checkpoint._write_record
+    whole = checkpoint.write_record
 
     def write_record(root, record):
         _pause("saving", 2.0)
         whole(root, record)
 
-    checkpoint._write_record = write_record
+    checkpoint.write_record = write_record
 
 
 def clock_jumps() -> None:

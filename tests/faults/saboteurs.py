@@ -13,9 +13,8 @@ def start_step_ignored() -> None:
 
     whole = loop.training_batches
 
-    def batches(source, config, *, first_step, last_step, bad=None):
-        steps = last_step - first_step + 1
-        return whole(source, config, first_step=1, last_step=steps, bad=bad)
+    def batches(source, config, *, first_step, last_step, **named):
+        return whole(source, config, first_step=1, last_step=last_step - first_step + 1, **named)
 
     loop.training_batches = batches
 
@@ -24,7 +23,7 @@ def digest_skipped() -> None:
     """A checkpoint is used as it is found."""
     from dkse_jax.workdir import checkpoint
 
-    checkpoint._verify = lambda root, step: None
+    checkpoint.verify = lambda root, step: None
 
 
 def optimizer_forgotten() -> None:
@@ -128,3 +127,11 @@ def padding_counted() -> None:
             yield batch | {"real": batch["real"] | True}
 
     evaluate.evaluation_batches = batches
+
+
+def rows_of_the_other() -> None:
+    """Each of two processes reads the half of a batch that is the other's."""
+    from dkse_jax import devices
+
+    whole = devices.own_rows
+    devices.own_rows = lambda mesh, size: (whole(mesh, size) + size // 2) % size

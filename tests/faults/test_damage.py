@@ -56,7 +56,7 @@ def test_no_damage_is_silent(tmp_path, stopped, saboteur, monkeypatch, capfd):
     if saboteur != "-":
         from dkse_jax.workdir import checkpoint
 
-        monkeypatch.setattr(checkpoint, "_verify", checkpoint._verify)  # is put back at the end
+        monkeypatch.setattr(checkpoint, "verify", checkpoint.verify)  # is put back at the end
         getattr(saboteurs, saboteur)()
     whole = runs.arrays(stopped)
     assert whole[0] == 18

@@ -5,21 +5,17 @@ import re
 import shutil
 from types import SimpleNamespace
 
-import jax
 import numpy as np
 import pytest
 
-from dkse_jax import devices
 from dkse_jax.data.pipeline import training_batches
-from dkse_jax.data.sources import Source, load_splits
-from dkse_jax.data.transform import Transform
+from dkse_jax.data.sources import load_splits
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation import evaluate
-from dkse_jax.evaluation.evaluate import predict
-from dkse_jax.evaluation.metrics import summarise
 from dkse_jax.workdir import checkpoint
 from tests.faults import runs, saboteurs, thin
 from tests.faults.conftest import FULL
+from tests.faults.known import BATCH, brute_force, judged, noise
 
 WHERE = r"at step {step}, at learning rate [\d.e+-]+, on batch [0-9a-f]{{12}}; start again"
 
@@ -122,57 +118,20 @@ def test_labels_are_those_of_the_weights(tmp_path, baseline):
     assert 'has the class "fresco", which the weights do not know' in process.output
 
 
-BATCH = 16
-
-
 @pytest.mark.fault("F19", "splits that no batch size divides, on 1, 2, 4 and 8 devices")
 @pytest.mark.parametrize("saboteur", ["-", "remainder_dropped", "padding_counted"])
 def test_every_example_counts_once(monkeypatch, saboteur):
     if saboteur != "-":
         monkeypatch.setattr(evaluate, "evaluation_batches", evaluate.evaluation_batches)
         getattr(saboteurs, saboteur)()
-    transform = Transform(32)
     with runs.must_fail(saboteur):
         for n in (1, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH + 7, 997 if FULL else 101):
-            pictures = np.random.default_rng(n).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
-            labels = np.arange(n, dtype=np.int32) % 3
-            ids = tuple(map(str, range(n)))
-            source = Source(("a", "b", "c"), ids, labels, ids, lambda i, side, p=pictures: p[i])
-            expected = brute_force(pictures, labels)
+            expected = brute_force(*noise(n))
             for count in (1, 2, 4, 8):
-                mesh = devices.make_mesh(jax.devices()[:count])
-                result = predict(
-                    three_means(mesh), {}, source, transform, batch_size=BATCH, threads=2
-                )
-                found = summarise(
-                    result, labels, ids, source.class_names, bootstrap_samples=10, seed=0
-                )
+                found = judged(n, count)
                 assert found["n"] == n
                 assert (found["accuracy"], found["top2"]) == expected[:2]
                 assert abs(found["loss"] - expected[2]) < 1e-6
-
-
-def three_means(mesh):
-    """A network without weights: the means of the three channels are the logits."""
-    split, whole = devices.split_by_example(mesh), devices.replicated(mesh)
-
-    def classify(images):
-        return jax.nn.log_softmax(images.astype(np.float32).mean((1, 2)) / 8)
-
-    jitted = jax.jit(classify, in_shardings=split, out_shardings=whole)
-    return lambda variables: jitted
-
-
-def brute_force(pictures, labels):
-    """Accuracy, top-2 accuracy and loss, an example at a time, in float64."""
-    right, second, losses = 0, 0, []
-    for picture, label in zip(pictures, labels, strict=True):
-        logits = picture.astype(np.float64).mean((0, 1)) / 8
-        order = np.argsort(-logits)
-        right += order[0] == label
-        second += label in order[:2]
-        losses.append(np.log(np.exp(logits - logits[label]).sum()))
-    return right / len(labels), second / len(labels), np.mean(losses)
 
 
 @pytest.mark.fault("F20", "the same batches whatever the number of threads and the first step")

@@ -65,7 +65,8 @@ def thin_network(dtype, *, remat=False):
 @functools.cache
 def first_state(dtype):
     *_, fresh_state = thin_network(dtype)
-    return jax.tree.map(np.asarray, initialise(fresh_state, devices.make_mesh(jax.devices()[:1])))
+    mesh = devices.make_mesh(jax.local_devices()[:1])
+    return jax.tree.map(np.asarray, initialise(fresh_state, mesh))
 
 
 @functools.cache
@@ -95,6 +96,8 @@ def run(dtype, device_count, fsdp, steps, examples, draws):
         images = rng.integers(0, 256, (examples, 32, 32, 3), dtype=np.uint8)
         labels = rng.integers(0, 3, examples, dtype=np.int32)
         state = jax.device_put(first, devices.shardings(first, mesh))
+        rows = devices.own_rows(mesh, examples)
+        images, labels = (devices.on_mesh(x[rows], examples, mesh) for x in (images, labels))
         for i in range(steps):
             state, sums = step(state, images, labels)
             losses[draw, i] = sums["loss"]

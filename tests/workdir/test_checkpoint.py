@@ -232,7 +232,7 @@ def test_a_save_that_dies_leaves_the_older_steps_and_the_next_save_works(
 
     owner, name = {
         "orbax": (checkpoint.ocp.Checkpointer, "save"),
-        "record": (checkpoint, "_write_record"),
+        "record": (checkpoint, "write_record"),
         "replace": (checkpoint.os, "replace"),
     }[call]
     with monkeypatch.context() as patch:
@@ -256,10 +256,10 @@ def test_all_files_are_on_the_disk_before_the_record_is_written(tmp_path, monkey
 
         return call
 
-    sync, write_record = checkpoint.sync, checkpoint._write_record
+    sync, write_record = checkpoint.sync, checkpoint.write_record
     monkeypatch.setattr(checkpoint, "sync", noting(sync))
     monkeypatch.setattr(files, "sync", noting(sync))
-    monkeypatch.setattr(checkpoint, "_write_record", noting(write_record))
+    monkeypatch.setattr(checkpoint, "write_record", noting(write_record))
     save(tmp_path, 1)
     root = tmp_path / "checkpoints"
     before = events[: events.index("record")]

@@ -1,0 +1,37 @@
+"""What a test wants of two processes with four devices each: one JSON line from process 0.
+
+Run by tests/faults/launch.py with the flags of dkse_jax.hosts.flags.
+"""
+
+import json
+
+import numpy as np
+from absl import flags
+
+from dkse_jax import cli
+from dkse_jax.hosts import flags as hosts_flags
+
+flags.adopt_module_key_flags(hosts_flags)
+
+
+def main() -> None:
+    with hosts_flags.joined_by_flags():
+        import jax
+        import jax.numpy as jnp
+
+        from tests.faults.known import judged
+        from tests.training.test_steps import run
+
+        assert (jax.device_count(), jax.local_device_count()) == (8, 4)
+        with jax.enable_x64(True):
+            float64 = run(jnp.float64, 8, 2, 20, 8, 1)[0]
+        answer = {
+            "float64": float64.tolist(),
+            "float32": run(jnp.float32, 8, 1, 5, 64, 3)[0].tolist(),
+            "judged": [judged(n, 8) for n in (1, 15, 16, 17, 39, 101)],
+        }
+        print(json.dumps(answer, default=np.ndarray.tolist))
+
+
+if __name__ == "__main__":
+    cli.run(main)
