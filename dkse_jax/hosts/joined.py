@@ -88,7 +88,7 @@ def _initialise(coordinator: str | None, processes: int | None, process: int | N
             processes,
             process,
             initialization_timeout=JOIN_SECONDS,
-            heartbeat_timeout_seconds=30,
+            heartbeat_timeout_seconds=60,  # `watch` is sooner
             shutdown_timeout_seconds=60,
         )
     except ValueError as error:

@@ -65,6 +65,7 @@ def watched() -> Iterator[None]:
     try:
         yield
     except UserError as error:
+        over.set()
         _leave_word("; ".join(map(str, error.args)))
         raise
     except Exception as error:
@@ -123,6 +124,8 @@ def _watch(over: threading.Event) -> None:
             return
         for number, reason in ended.items():
             if number != store.process():
+                if over.wait(LINGER / 2):  # the main thread says the same itself
+                    return
                 _end(f"{names[number]} has ended: {reason}")
         for number, sign in signs.items():
             beats[number] = int(sign.split()[1])
