@@ -55,7 +55,7 @@ def joined(
     except UserError as error:
         tell(error)
         os._exit(2)  # at its own exit JAX would wait for the others, which may be gone
-    except Exception:
+    except Exception:  # a bug: told as Python would, but without waiting either
         traceback.print_exc()
         os._exit(1)
     jax.distributed.shutdown()
