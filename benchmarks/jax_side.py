@@ -93,7 +93,7 @@ def train_task(settings: ConfigDict, variables: Any, images: jax.Array, labels: 
     )
     state = jax.device_put(state, devices.replicated(mesh))
     step: Any = make_train_step(model, optimizer, settings, Transform.of(settings.data), mesh)
-    program = step.lower(state, images, labels).compile()
+    program = devices.trimmed(step.lower(state, images, labels).compile())
     devices.return_free_memory()
 
     def call() -> None:

@@ -13,6 +13,10 @@ from jax.sharding import PartitionSpec
 from dkse_jax import devices
 from dkse_jax.errors import UserError
 
+GLIBC = pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="glibc alone"
+)
+
 PROGRAM = """
 import resource
 import jax, jax.numpy as jnp
@@ -29,22 +33,49 @@ print(min(b - a for a, b in zip(counts[5:], counts[6:])))
 """
 
 
-def _faults(setting: str) -> int:
-    program = PROGRAM.format(setting=setting)
+def _printed(program: str) -> float:
     one_device = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
     done = subprocess.run(
         [sys.executable, "-c", program], env=one_device, capture_output=True, text=True, check=True
     )
-    return int(done.stdout)
+    return float(done.stdout)
 
 
-@pytest.mark.skipif(
-    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="glibc alone"
-)
+@GLIBC
 def test_a_step_gets_the_memory_of_the_one_before():
     pages = 2**20 * 16 * 4 // 4096  # of one array of the step
-    assert _faults("") > pages
-    assert _faults("devices.reuse_memory()") < pages / 10
+    assert _printed(PROGRAM.format(setting="")) > pages
+    assert _printed(PROGRAM.format(setting="devices.reuse_memory()")) < pages / 10
+
+
+BLOCKS = """
+import ctypes
+from types import SimpleNamespace
+from dkse_jax import devices
+devices.reuse_memory()
+libc = ctypes.CDLL(None)
+libc.memalign.restype = libc.malloc.restype = ctypes.c_void_p
+class Program:
+    kept = []
+    def memory_analysis(self):
+        return SimpleNamespace(temp_size_in_bytes=2**28)
+    def __call__(self):
+        block = ctypes.c_void_p(libc.memalign(64, 2**28))
+        ctypes.memset(block, 1, 2**28)
+        self.kept.append(libc.malloc(2**18))
+        libc.free(block)
+call = {call}
+before = devices.resident()
+for _ in range(8):
+    call()
+print((devices.resident() - before) / 2**28)
+"""
+
+
+@GLIBC
+def test_a_step_whose_block_no_longer_fits_does_not_hold_two():
+    assert _printed(BLOCKS.format(call="devices.trimmed(Program())")) < 1.6
+    assert _printed(BLOCKS.format(call="Program()")) > 1.6
 
 
 @pytest.mark.parametrize(

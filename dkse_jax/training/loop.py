@@ -226,7 +226,7 @@ def compiled(train_step: Any, state: TrainState, config: ConfigDict) -> TrainSte
     program = train_step.lower(state, images, labels).compile()
     devices.return_free_memory()
     say(f"compiled in {time.monotonic() - start:.0f} s")
-    return program
+    return devices.trimmed(program)
 
 
 def with_waits(batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
