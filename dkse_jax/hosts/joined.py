@@ -12,7 +12,7 @@ import jax
 
 from dkse_jax import interrupts
 from dkse_jax.errors import UserError, tell
-from dkse_jax.hosts import store, watch
+from dkse_jax.hosts import compiled, store, watch
 
 CONNECT_SECONDS = 30  # in which the coordinator must answer
 JOIN_SECONDS = 120  # in which all processes must have joined
@@ -42,6 +42,7 @@ def joined(
         yield
         return
     _initialise(coordinator, processes, process)
+    compiled.find_those_of_first()
     if not store.is_first():
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     interrupts.heed_together()

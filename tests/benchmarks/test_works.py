@@ -4,6 +4,7 @@ import json
 import platform
 import sys
 from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
@@ -120,9 +121,11 @@ class Side:
 
     def __init__(self, name, logits=1.0):
         self.name, self.logits, self.asked = name, logits, []
+        self.arguments = {}
 
     def ask(self, do, **arguments):
         self.asked.append(do)
+        self.arguments[do] = arguments
         if do == "logits":
             np.save(arguments["path"], np.full((2, 5), self.logits))
         return {
@@ -178,6 +181,8 @@ def test_memory_is_compared_after_two_steps(sides):
     assert (first["ours"], first["other_value"], first["ratio"]) == (2, 3, 1.5)
     assert (first["ratio_low"], first["ratio_high"], first["rounds"]) == (1.5, 1.5, 3)
     assert sides[0].asked == ["prepare", "run", "peak"] * 3
+    assert sides[0].arguments["run"] == {"seconds": 0, "least": 2}
+    assert sides[0].arguments["peak"] == {"steps": 3}
 
 
 def test_a_published_network_is_kept_by_its_published_names():
@@ -194,7 +199,7 @@ def test_a_published_network_is_kept_by_its_published_names():
     )
 
 
-def test_our_side_has_the_logits_of_the_network(config, tmp_path):
+def test_our_side_has_the_logits_of_the_network(config, tmp_path, monkeypatch):
     config.train.batch_size = 4
     config.model.positions = ()  # compiles sooner
     path = str(tmp_path / "weights.npz")
@@ -218,6 +223,9 @@ def test_our_side_has_the_logits_of_the_network(config, tmp_path):
     train.call()
     train.call()
     check_logits(np.asarray(expected), train.logits(), "training")  # of the first weights
+    folded = mock.Mock(wraps=jax_side.prepare)
+    monkeypatch.setattr(jax_side, "prepare", folded)
     inference = jax_side.build("inference", to_json(config), path, folded=True)
+    assert folded.call_count == 1
     inference.call()
     check_logits(np.asarray(expected), inference.logits(), "inference")

@@ -31,6 +31,11 @@ def test_two_processes_give_one_devices_losses_in_float32(together):
     np.testing.assert_allclose(many, one, atol=1e-2, rtol=0)
 
 
+def test_two_processes_find_the_same_compiled_programs(together):
+    first, second = together["machines"]
+    assert first == second
+
+
 def test_two_processes_count_every_example_once(together):
     for n, found in zip((1, 15, 16, 17, 39, 101), together["judged"], strict=True):
         expected = json.loads(json.dumps(judged(n, 1), default=np.ndarray.tolist))
