@@ -1,84 +1,66 @@
 """What dividing a train step over devices costs: python -m benchmarks.scale_of_devices
 
-The same global batch on 1 and on 8 virtual devices that share this machine's cores, in turn, with
-the weights on every device and with an eighth of them on each: ideally the times are the same.
+The same global batch on 1 to 8 virtual devices that share this machine's cores, in turn, in a
+process each: with the weights on every device, and at the end with an eighth of them on each.
+Ideally the times are the same.
 """
 
+import contextlib
 import os
-import time
-from collections.abc import Callable
+import sys
+from pathlib import Path
 from statistics import median
 
-import jax
-import numpy as np
-from ml_collections import ConfigDict
-
 from benchmarks.machine import usable_cores
+from benchmarks.workers import Worker, ask_all, ratios, take_turns
 from configs import dkse
-from dkse_jax import cli, devices
-from dkse_jax.data.transform import Transform
-from dkse_jax.models import create_model
-from dkse_jax.training.optimizer import make_optimizer, make_schedule
-from dkse_jax.training.state import create_state, initialise
-from dkse_jax.training.steps import make_train_step
+from dkse_jax import cli
+from dkse_jax.config import to_json
 
-DEVICES, ROUNDS, STEPS = 8, 7, 10_000  # of the schedule: the timed ones are in its warm-up
-MESHES = {"1 device": (1, 1), "8 devices": (8, 1), "8 devices, fsdp 8": (8, 8)}
-CLASSES = 5
+FOLDER = Path("runs/scale")
+ROUNDS = 7
+MESHES = {  # devices, and how many of them share one copy of the state
+    "1 device": (1, 1),
+    "2 devices": (2, 1),
+    "4 devices": (4, 1),
+    "8 devices": (8, 1),
+    "8 devices, fsdp 8": (8, 8),
+}
 
 
 def main() -> None:
     """Prints the step times of each, and how many times one device's they are."""
-    jax.config.update("jax_num_cpu_devices", DEVICES)
-    devices.reuse_memory()
     config = dkse.get_config()
-    size, batch_size = config.data.image_size, config.train.batch_size
-    calls = {name: train_step(config, *mesh) for name, mesh in MESHES.items()}
-    for call in calls.values():
-        call()  # compiles
-    rounds = [[timed(call) for call in calls.values()] for _ in range(ROUNDS)]
-    print(
-        f"train step, best, {size} px, batch {batch_size}; {usable_cores()} cores, load"
-        f" {os.getloadavg()[0]:.1f}; medians of {ROUNDS} in turn, and the fastest"
-    )
-    times = np.array(rounds).transpose(1, 2, 0)  # (mesh, elapsed or CPU, round)
-    for name, (elapsed, cpu) in zip(calls, times, strict=True):
-        one_elapsed, one_cpu = times[0]
-        print(
-            f"{name:18}{median(elapsed):6.0f} ms {median(elapsed / one_elapsed):.2f}×"
-            f"  fastest {min(elapsed):5.0f} ms {min(elapsed) / min(one_elapsed):.2f}×"
-            f"  CPU time {median(cpu):6.0f} ms {median(cpu / one_cpu):.2f}×"
+    load = os.getloadavg()[0]
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context((FOLDER / "worker.log").open("w"))
+        workers = [
+            stack.enter_context(
+                Worker(
+                    name,
+                    [sys.executable, "-m", "benchmarks.sharded_side"],
+                    log,
+                    {"JAX_NUM_CPU_DEVICES": str(count)},
+                )
+            )
+            for name, (count, _) in MESHES.items()
+        ]
+        ask_all(
+            workers,
+            "prepare",
+            lambda worker: {"config": to_json(config), "fsdp": MESHES[worker.name][1]},
         )
-
-
-def timed(call: Callable[[], None]) -> tuple[float, float]:
-    """Milliseconds of a call: elapsed, and of CPU time, which other programs do not lengthen."""
-    start, cpu = time.perf_counter(), time.process_time()
-    call()
-    return 1000 * (time.perf_counter() - start), 1000 * (time.process_time() - cpu)
-
-
-def train_step(config: ConfigDict, count: int, fsdp: int) -> Callable[[], None]:
-    """One update on so many devices, to be called again and again."""
-    mesh = devices.make_mesh(jax.devices()[:count], fsdp=fsdp)
-    model, transform = create_model(config.model, CLASSES), Transform.of(config.data)
-    optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, STEPS))
-    state = initialise(lambda: create_state(model, optimizer, transform.size, 0), mesh)
-    rng, size, examples = np.random.default_rng(0), transform.size, config.train.batch_size
-    batch = jax.device_put(
-        (
-            rng.integers(0, 256, (examples, size, size, 3), np.uint8),
-            rng.integers(0, CLASSES, examples, np.int32),
-        ),
-        devices.split_by_example(mesh),
+        for worker in workers:
+            worker.ask("run", seconds=0, least=2)
+        turns = take_turns(workers, ROUNDS, 0, float("inf"))
+    print(
+        f"train step, best, {config.data.image_size} px, batch {config.train.batch_size};"
+        f" {usable_cores()} cores, load {load:.1f}; medians of {ROUNDS} in turn"
     )
-    step = make_train_step(model, optimizer, config, transform, mesh)
-
-    def call() -> None:
-        nonlocal state
-        state, _ = jax.block_until_ready(step(state, *batch))
-
-    return call
+    for worker, times in zip(workers, turns, strict=True):
+        factor = median(ratios(turns[0], times))
+        print(f"{worker.name:18}{median(times):6.0f} ms {factor:.2f}×")
 
 
 if __name__ == "__main__":

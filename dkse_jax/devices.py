@@ -35,6 +35,9 @@ def reuse_memory() -> None:
     next would take its block before the last has freed its own, and both would be kept.
     """
     jax.config.update("jax_cpu_enable_async_dispatch", False)
+    if jax.config.jax_num_cpu_devices > 1:
+        # Each has a thread of its own, and in a thread's own heap a large block is mapped anyhow.
+        _glibc("mallopt", -8, 1)  # M_ARENA_MAX: one heap for all threads that come after
     if jax.default_backend() == "cpu":
         _glibc("mallopt", -4, 0)  # M_MMAP_MAX: no block is mapped by itself
         _glibc("mallopt", -1, -1)  # M_TRIM_THRESHOLD: what is free stays

@@ -22,7 +22,8 @@ import resource
 import jax, jax.numpy as jnp
 from dkse_jax import devices
 {setting}
-x = jnp.zeros((2**20, 16))
+split = devices.split_by_example(devices.make_mesh())
+x = jax.device_put(jnp.zeros((len(jax.devices()) * 2**20, 16)), split)
 step = jax.jit(lambda x: (x @ jnp.eye(16))[::-1] @ jnp.eye(16)).lower(x).compile()
 devices.return_free_memory()
 counts = [0]
@@ -33,19 +34,24 @@ print(min(b - a for a, b in zip(counts[5:], counts[6:])))
 """
 
 
-def _printed(program: str) -> float:
-    one_device = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
+def _printed(program: str, count: int = 1) -> float:
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(count)}
     done = subprocess.run(
-        [sys.executable, "-c", program], env=one_device, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return float(done.stdout)
 
 
 @GLIBC
-def test_a_step_gets_the_memory_of_the_one_before():
-    pages = 2**20 * 16 * 4 // 4096  # of one array of the step
-    assert _printed(PROGRAM.format(setting="")) > pages
-    assert _printed(PROGRAM.format(setting="devices.reuse_memory()")) < pages / 10
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_step_gets_the_memory_of_the_one_before(count):
+    pages = 2**20 * 16 * 4 // 4096  # of one array of the step, on one device
+    assert _printed(PROGRAM.format(setting=""), count) > count * pages
+    assert _printed(PROGRAM.format(setting="devices.reuse_memory()"), count) < pages / 10
 
 
 BLOCKS = """

@@ -111,24 +111,33 @@ def winograd_gradients(
     transformed = transform_kernel(kernel)
     height, width = x.shape[1:3]
 
+    chunks, grads = _chunks(x), _chunks(grad)
+    # A sum for each device, lest the devices exchange theirs in every step of the loop.
+    sums = math.gcd(chunks.shape[0], jax.device_count())
+
     def gradients(x: jax.Array, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
-        products = _output_transposed(grad, k)
+        pixels, products = _input(x, k), _output_transposed(grad, k)
         image = jnp.einsum("abhpqd,abcd->abhpqc", products, transformed)
-        to_kernel = jnp.einsum("abhpqc,abhpqd->abcd", _input(x, k), products)
+        to_kernel = jnp.einsum(
+            "abshpqc,abshpqd->abscd", *(_split(part, 2, sums) for part in (pixels, products))
+        )
         return _input_transposed(lax.optimization_barrier(image), k, (height, width)), to_kernel
 
-    chunks, grads = _chunks(x), _chunks(grad)
+    def summed(to_kernel: jax.Array) -> jax.Array:
+        return _transform_kernel_transposed(to_kernel).sum(2)
+
     if chunks.shape[1] == 1:
         to_x, to_kernel = gradients(x, grad)
-        return to_x, _transform_kernel_transposed(to_kernel)
+        return to_x, summed(to_kernel)
 
     def one(i: int, done: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         to_x, to_kernel = gradients(_pick(chunks, i), _pick(grads, i))
         return lax.dynamic_update_index_in_dim(done[0], to_x, i, 1), done[1] + to_kernel
 
-    start = jnp.zeros_like(chunks), jnp.zeros_like(transformed)
+    t, _, *channels = transformed.shape
+    start = jnp.zeros_like(chunks), jnp.zeros((t, t, sums, *channels), x.dtype)
     to_x, to_kernel = lax.fori_loop(0, chunks.shape[1], one, start)
-    return to_x.reshape(x.shape), _transform_kernel_transposed(to_kernel)
+    return to_x.reshape(x.shape), summed(to_kernel)
 
 
 def _chunks(x: jax.Array) -> jax.Array:
@@ -145,6 +154,10 @@ def _chunks(x: jax.Array) -> jax.Array:
         if (batch % n == 0 and n % jax.device_count() == 0) or n == batch
     )
     return x.reshape(images, batch // images, *x.shape[1:])
+
+
+def _split(x: jax.Array, axis: int, parts: int) -> jax.Array:
+    return x.reshape(*x.shape[:axis], parts, -1, *x.shape[axis + 1 :])
 
 
 def _pick(chunks: jax.Array, i: int) -> jax.Array:

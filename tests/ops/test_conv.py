@@ -1,5 +1,6 @@
 """Dense convolution: Winograd's algorithm against lax, in float64, and where it is used."""
 
+import re
 from functools import partial
 
 import jax
@@ -24,6 +25,20 @@ def test_winograd_in_steps_equals_lax_in_float64(noise, assert_forms_equal):
     x = noise(16, 45, 46, 2)
     assert winograd._chunks(jnp.asarray(x)).shape == (8, 2, 45, 46, 2)  # two, on 8 devices
     assert_forms_equal(conv, [(x, noise(3, 3, 2, 1))])
+
+
+def test_devices_exchange_a_kernels_gradient_once_not_in_every_step():
+    mesh = Mesh(jax.devices(), "data")
+    split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("data",), ()))
+    x, kernel = jnp.zeros((16, 45, 46, 2)), jnp.zeros((3, 3, 2, 1))  # two steps
+
+    def gradient(x, kernel):
+        return jax.grad(lambda kernel: jnp.square(conv(x, kernel, form="fast")).sum())(kernel)
+
+    program = jax.jit(gradient, in_shardings=(split, whole), out_shardings=whole)
+    text = program.lower(x, kernel).compile().as_text()
+    assert "while(" in text
+    assert re.findall(r"= (\S+) all-reduce", text) == ["f32[3,3,2,1]{3,2,1,0}"]
 
 
 @pytest.mark.parametrize(
