@@ -185,6 +185,8 @@ def _make_room(root: Path, step: int, size: int) -> None:
 
 
 def _write_arrays(folder: Path, variables: Tree, training: Tree) -> None:
+    if store.alone():
+        variables, training = jax.tree.map(_by_one_device, (variables, training))
     with _checkpointer() as checkpointer:
         checkpointer.save(
             folder,
@@ -193,6 +195,11 @@ def _write_arrays(folder: Path, variables: Tree, training: Tree) -> None:
                 training=ocp.args.StandardSave(training),
             ),
         )
+
+
+def _by_one_device(array: jax.Array) -> jax.Array:
+    """The copy of one device where all have one: orbax would compile a program to share it out."""
+    return array.addressable_data(0) if array.is_fully_replicated else array
 
 
 def _size(tree: Tree) -> int:
