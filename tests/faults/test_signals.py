@@ -57,6 +57,7 @@ def test_a_signal_while_saving_waits_for_the_save(tmp_path, assert_as_undisturbe
 
 
 @fault
+@pytest.mark.full
 def test_a_second_signal_ends_at_once_and_the_last_checkpoint_stands(
     tmp_path, assert_as_undisturbed
 ):
