@@ -68,7 +68,8 @@ class Program:
     def __call__(self):
         block = ctypes.c_void_p(libc.memalign(64, 2**28))
         ctypes.memset(block, 1, 2**28)
-        self.kept.append(libc.malloc(2**18))
+        if len(self.kept) < 2:
+            self.kept.append(libc.malloc(2**18))
         libc.free(block)
 call = {call}
 before = devices.resident()
