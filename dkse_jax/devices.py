@@ -56,8 +56,8 @@ def trimmed(program: jax.stages.Compiled) -> Callable[..., Any]:
     as much again (glibc's bug 30723, mended in 2.39). Where that happens shows in the memory held.
     To give it back costs the time to clear as much anew, so each time allows one block more.
     """
-    analysis: Any = program.memory_analysis()
-    block = analysis.temp_size_in_bytes * jax.local_device_count()
+    analysis = program.memory_analysis()  # None where a backend has none
+    block = getattr(analysis, "temp_size_in_bytes", 0) * jax.local_device_count()
     limit, allowed = 0, block + block // 2
 
     def call(*arguments: Any) -> Any:
