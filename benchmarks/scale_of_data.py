@@ -141,7 +141,7 @@ def draw(rows: list[dict[str, Any]]) -> None:
     axes[1].plot(images, [row["peak"] for row in rows], "o-", label="peak resident memory")
     for axis, bound, unit in ((axes[0], 10, "seconds"), (axes[1], 300, "MB")):
         axis.axhline(bound, color="grey", linestyle=":", label=f"{bound} {unit}, at 1,000,000")
-        axis.set(xscale="log", xlabel="images", ylabel=unit, ylim=(0, None))
+        axis.set(xscale="log", xlabel="images", ylabel=unit, ylim=(0, 1.1 * axis.get_ylim()[1]))
         axis.legend(fontsize="small")
     PLOT.parent.mkdir(exist_ok=True)
     figure.savefig(PLOT, dpi=120)
