@@ -49,15 +49,17 @@ def return_free_memory() -> None:
 
 
 def trimmed(program: jax.stages.Compiled) -> Callable[..., Any]:
-    """The program; a call that leaves the process larger than it need be gives that back, at times.
+    """The program; on a CPU a call that leaves the process larger than it need be gives that back.
 
     glibc asks for a little more than a block in order to align it, and leaves the rest behind it;
     once a small block has taken that rest, the next step's large block does not fit there and takes
     as much again (glibc's bug 30723, mended in 2.39). Where that happens shows in the memory held.
     To give it back costs the time to clear as much anew, so each time allows one block more.
     """
-    analysis = program.memory_analysis()  # None where a backend has none
-    block = getattr(analysis, "temp_size_in_bytes", 0) * jax.local_device_count()
+    if jax.default_backend() != "cpu":
+        return program
+    analysis: Any = program.memory_analysis()
+    block = analysis.temp_size_in_bytes * jax.local_device_count()
     limit, allowed = 0, block + block // 2
 
     def call(*arguments: Any) -> Any:
