@@ -35,20 +35,16 @@ STEPS = 10_000  # of the schedule: the timed steps stay in the warm-up of the le
 
 
 def build(kind: str, config: str, weights: str, folded: bool) -> Task:
-    """The task of a kind on a batch of the config's size.
-
-    Kinds: inference and train, on one device; sharded, train on all that this process has.
-    """
+    """The task of a kind, train or inference, on a batch of the config's size."""
     settings = from_json(config)
     with np.load(weights) as file:
         arrays = dict(file)
     batch = settings.train.batch_size
     images, labels = jax.device_put((arrays.pop("images")[:batch], arrays.pop("labels")[:batch]))
     variables = from_arrays(settings, arrays)
-    if kind == "inference":
-        return inference_task(settings, variables, images, folded)
-    mesh = devices.make_mesh(fsdp=settings.devices.fsdp) if kind == "sharded" else one_device()
-    return train_task(settings, variables, images, labels, mesh)
+    if kind == "train":
+        return train_task(settings, variables, images, labels)
+    return inference_task(settings, variables, images, folded)
 
 
 def inference_task(settings: ConfigDict, variables: Any, images: jax.Array, folded: bool) -> Task:
@@ -85,11 +81,9 @@ def make_forward(
     return lambda images: program(variables, images)
 
 
-def train_task(
-    settings: ConfigDict, variables: Any, images: jax.Array, labels: jax.Array, mesh: Mesh
-) -> Task:
+def train_task(settings: ConfigDict, variables: Any, images: jax.Array, labels: jax.Array) -> Task:
     """One update by the product's train step."""
-    model = make_model(settings)
+    model, mesh = make_model(settings), one_device()
     optimizer = make_optimizer(settings.optimizer, make_schedule(settings.optimizer, STEPS))
     state = TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -97,15 +91,14 @@ def train_task(
         batch_stats=variables.get("batch_stats", {}),
         opt_state=optimizer.init(variables["params"]),
     )
-    state = jax.device_put(state, devices.shardings(state, mesh))
-    batch = jax.device_put((images, labels), devices.split_by_example(mesh))
+    state = jax.device_put(state, devices.replicated(mesh))
     step: Any = make_train_step(model, optimizer, settings, Transform.of(settings.data), mesh)
-    program = devices.trimmed(step.lower(state, *batch).compile())
+    program = devices.trimmed(step.lower(state, images, labels).compile())
     devices.return_free_memory()
 
     def call() -> None:
         nonlocal state
-        state, _ = jax.block_until_ready(program(state, *batch))
+        state, _ = jax.block_until_ready(program(state, images, labels))
 
     def logits() -> np.ndarray:
         return np.asarray(make_forward(in_float32(settings), variables, images, False)(images))

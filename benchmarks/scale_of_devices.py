@@ -7,12 +7,12 @@ Ideally the times are the same.
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 from statistics import median
 
 from benchmarks.machine import usable_cores
-from benchmarks.workers import Worker, ratios, take_turns
-from benchmarks.works import JAX_SIDE
+from benchmarks.workers import Worker, ask_all, ratios, take_turns
 from configs import dkse
 from dkse_jax import cli
 from dkse_jax.config import to_json
@@ -36,15 +36,21 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         log = stack.enter_context((FOLDER / "worker.log").open("w"))
         workers = [
-            stack.enter_context(Worker(name, JAX_SIDE, log, {"JAX_NUM_CPU_DEVICES": str(count)}))
+            stack.enter_context(
+                Worker(
+                    name,
+                    [sys.executable, "-m", "benchmarks.sharded_side"],
+                    log,
+                    {"JAX_NUM_CPU_DEVICES": str(count)},
+                )
+            )
             for name, (count, _) in MESHES.items()
         ]
-        weights = str(FOLDER / "best.npz")
-        workers[0].ask("weights", config=to_json(config), path=weights)
-        for worker in workers:
-            config.devices.fsdp = MESHES[worker.name][1]
-            settings = {"config": to_json(config), "weights": weights, "folded": False}
-            worker.ask("prepare", kind="sharded", **settings)
+        ask_all(
+            workers,
+            "prepare",
+            lambda worker: {"config": to_json(config), "fsdp": MESHES[worker.name][1]},
+        )
         for worker in workers:
             worker.ask("run", seconds=0, least=2)
         turns = take_turns(workers, ROUNDS, 0, float("inf"))
