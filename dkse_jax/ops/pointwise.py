@@ -29,6 +29,17 @@ def _fast(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 def _gradients(x: jax.Array, kernel: jax.Array, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
     to_x = lax.dot_general(grad, kernel[0, 0], (((3,), (1,)), ((), ())))
+    x, grad = (a.reshape(-1, a.shape[-1]) for a in (x, grad))
+    return to_x, _kernel_gradient(x, grad)[None, None]
+
+
+def _kernel_gradient(x: jax.Array, grad: jax.Array) -> jax.Array:
+    """(N, C), (N, C') -> (C, C').
+
+    XLA:CPU has two ways. One takes x as it lies, and pieces of memory all the while, for which
+    devices that share the cores wait for each other; the other is for a product of transposed x.
+    """
+    if jax.device_count() > 1:
+        return lax.dot_general(lax.optimization_barrier(x.T), grad, (((1,), (0,)), ((), ())))
     # With a batch of one: XLA:CPU would transpose x first for a product without a batch.
-    x, grad = (a.reshape(1, -1, a.shape[-1]) for a in (x, grad))
-    return to_x, lax.dot_general(x, grad, (((1,), (1,)), ((0,), (0,))))[None]
+    return lax.dot_general(x[None], grad[None], (((1,), (1,)), ((0,), (0,))))[0]
