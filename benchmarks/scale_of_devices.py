@@ -52,7 +52,7 @@ def main() -> None:
             lambda worker: {"config": to_json(config), "fsdp": MESHES[worker.name][1]},
         )
         for worker in workers:
-            worker.ask("run", seconds=0, least=2)
+            worker.ask("run", seconds=0, least=8)  # until the memory that a step takes stays
         turns = take_turns(workers, ROUNDS, 0, float("inf"))
     print(
         f"train step, best, {config.data.image_size} px, batch {config.train.batch_size};"
