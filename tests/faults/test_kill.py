@@ -32,7 +32,7 @@ def kill_at_a_moment(workdir, process, moments, during_a_write):
     "saboteur",
     [
         "-",
-        "saboteurs.start_step_ignored",
+        pytest.param("saboteurs.start_step_ignored", marks=pytest.mark.full),
         pytest.param("saboteurs.optimizer_forgotten", marks=pytest.mark.full),
     ],
 )
