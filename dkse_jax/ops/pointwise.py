@@ -36,8 +36,8 @@ def _gradients(x: jax.Array, kernel: jax.Array, grad: jax.Array) -> tuple[jax.Ar
 def _kernel_gradient(x: jax.Array, grad: jax.Array) -> jax.Array:
     """(N, C), (N, C') -> (C, C').
 
-    XLA:CPU has two ways. One takes x as it lies, and pieces of memory all the while, for which
-    devices that share the cores wait for each other; the other is for a product of transposed x.
+    XLA:CPU has two ways. The one for x as it lies is the faster for a device alone, but takes
+    pieces of memory all the while, for which several devices wait; that for transposed x does not.
     """
     if jax.device_count() > 1:
         return lax.dot_general(lax.optimization_barrier(x.T), grad, (((1,), (0,)), ((), ())))
