@@ -19,7 +19,7 @@ check: .venv/installed
 
 faults: .venv/installed
 	DKSE_FAULTS=full $(BIN)/python -m pytest tests/faults --numprocesses=2 --dist=loadfile
-	$(BIN)/python -m dkse_jax.experiments.reproduction
+	$(BIN)/python -m scripts.fill_pages
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks $(if $(TORCH_PYTHON),--torch-python=$(TORCH_PYTHON)) \

@@ -61,8 +61,8 @@ def main() -> None:
 def counts() -> None:
     """Prints the ledger of counts, and writes it if there is a --workdir."""
     from dkse_jax.experiments import ledger
+    from dkse_jax.files import write_atomically
     from dkse_jax.models import create_model
-    from dkse_jax.workdir.files import write_atomically
 
     entries = ledger.ledger(
         VARIANTS, lambda name: create_model(get_config(name).model, ledger.CLASSES)

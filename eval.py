@@ -11,7 +11,7 @@ from pathlib import Path
 from absl import flags
 
 from dkse_jax import cli
-from dkse_jax.hosts import flags as hosts_flags
+from dkse_jax.distributed import flags as hosts_flags
 from dkse_jax.workdir import description
 
 WORKDIR = flags.DEFINE_string("workdir", None, "The workdir of the training run.", required=True)

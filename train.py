@@ -12,7 +12,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from dkse_jax import cli
-from dkse_jax.hosts import flags as hosts_flags
+from dkse_jax.distributed import flags as hosts_flags
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The config, as in configs/dkse.py or configs/dkse.py:figure10."
@@ -27,7 +27,7 @@ flags.adopt_module_key_flags(hosts_flags)
 def main() -> None:
     """Trains; what is slow to import waits until the flags are known to be right."""
     with hosts_flags.joined_by_flags():
-        from dkse_jax.hosts.store import decided_by_first
+        from dkse_jax.distributed.store import decided_by_first
         from dkse_jax.training.loop import train
 
         own = own_workdir(flags.FLAGS["config"])

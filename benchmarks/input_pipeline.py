@@ -15,7 +15,7 @@ from benchmarks.workers import ROOT
 from configs import base
 from dkse_jax.data.augment import augment
 from dkse_jax.data.decode import decode_image
-from dkse_jax.data.painting import KINDS, paint
+from dkse_jax.data.sources.painting import KINDS, paint
 from dkse_jax.data.transform import min_side_for_crops
 
 PIXELS = 320  # a side of the pictures

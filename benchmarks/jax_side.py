@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from benchmarks.serving import Task, product_rate, serve, timed
-from dkse_jax import devices
+from dkse_jax import runtime, sharding
 from dkse_jax.config import from_json
 from dkse_jax.data.pipeline import training_batches
 from dkse_jax.data.sources import load_splits
@@ -77,7 +77,7 @@ def make_forward(
         return model.apply(variables, normalise(images, transform), train=False)[0]
 
     program = forward.lower(variables, images).compile()
-    devices.return_free_memory()
+    runtime.return_free_memory()
     return lambda images: program(variables, images)
 
 
@@ -91,10 +91,10 @@ def train_task(settings: ConfigDict, variables: Any, images: jax.Array, labels: 
         batch_stats=variables.get("batch_stats", {}),
         opt_state=optimizer.init(variables["params"]),
     )
-    state = jax.device_put(state, devices.replicated(mesh))
+    state = jax.device_put(state, sharding.replicated(mesh))
     step: Any = make_train_step(model, optimizer, settings, Transform.of(settings.data), mesh)
-    program = devices.trimmed(step.lower(state, images, labels).compile())
-    devices.return_free_memory()
+    program = runtime.trimmed(step.lower(state, images, labels).compile())
+    runtime.return_free_memory()
 
     def call() -> None:
         nonlocal state
@@ -113,7 +113,7 @@ def make_model(settings: ConfigDict) -> nn.Module:
 
 def one_device() -> Mesh:
     """All that a benchmark uses."""
-    return devices.make_mesh(jax.devices()[:1])
+    return sharding.make_mesh(jax.devices()[:1])
 
 
 def in_float32(settings: ConfigDict) -> ConfigDict:
@@ -216,5 +216,5 @@ def waiting(config: str, steps: int, skipped: int = 8) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    devices.reuse_memory()
+    runtime.reuse_memory()
     serve(build, weights=save_weights, roofline=roofline, waiting=waiting)

@@ -19,7 +19,7 @@ one. PyTorch is in channels_last, its BatchNorm folded for inference, as is ours
 `ops=plain`, not folded. Its resnet50 and vgg16 are torchvision's; best and figure10, variants of
 the paper's network, are written in PyTorch for this comparison. A train step has the forward pass
 with dropout, where a network has it, the gradients, their clipping and the update. Our programs
-tell glibc to keep the memory that a step frees (dkse_jax/devices.py); PyTorch runs as it comes, and
+tell glibc to keep the memory that a step frees (dkse_jax/runtime.py); PyTorch runs as it comes, and
 once more, as *memory kept*, with the same set by hand in GLIBC_TUNABLES. Peak memory is the
 resident memory of a process that does nothing else, at most during three train steps after two, the
 median of three such processes; on an accelerator, what it allocated."""

@@ -23,9 +23,10 @@ from PIL import Image
 
 from benchmarks.workers import ROOT
 from dkse_jax import markdown
-from dkse_jax.data import prepare, record_files, records
-from dkse_jax.data.listing import Example
+from dkse_jax.data.sources import record_files, records
+from dkse_jax.data.sources.listing import Example
 from dkse_jax.data.splits import SPLITS
+from dkse_jax.data.tools import pack
 
 COUNTS = (10_000, 100_000, 1_000_000)
 IN_SHARD = 4096
@@ -61,7 +62,7 @@ def generate(folder: Path, count: int) -> None:
     examples = [Example(name, path, name[:3], name, "") for name in shard_ids]
     shard = record_files.Shard("shard", examples, [os.path.getsize(path)] * IN_SHARD)
     with (folder / "journal").open("w") as journal:
-        entry = prepare._pack_all([shard], folder, CLASSES, journal)["shard"]
+        entry = pack._pack_all([shard], folder, CLASSES, journal)["shard"]
     shards: dict[str, dict[str, int]] = {}
     files = {}
     for split in SPLITS:

@@ -1,6 +1,6 @@
 """What packing a folder costs, and what it gains: python -m benchmarks.scale_of_records
 
-Packs a folder of 300-pixel JPEGs with dkse_jax.data.prepare, and reads every image from the folder
+Packs a folder of 300-pixel JPEGs with dkse-pack, and reads every image from the folder
 and from the records, in turn.
 """
 
@@ -19,8 +19,8 @@ from benchmarks.machine import usable_cores
 from benchmarks.workers import ROOT
 from configs import base
 from dkse_jax import cli
-from dkse_jax.data.painting import paint
 from dkse_jax.data.sources import Source, load_splits
+from dkse_jax.data.sources.painting import paint
 
 KIND = "stippled_landscape"
 IMAGES, PAINTED, SIZE, ROUNDS = 6000, 60, 300, 5
@@ -33,7 +33,7 @@ def main() -> None:
         generate(images)
         start = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "dkse_jax.data.prepare", images, packed],
+            [sys.executable, "-m", "dkse_jax.cli.pack", images, packed],
             cwd=ROOT,
             check=True,
             stdout=subprocess.DEVNULL,

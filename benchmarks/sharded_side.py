@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.jax_side import STEPS, make_model
 from benchmarks.serving import Task, serve
-from dkse_jax import devices
+from dkse_jax import runtime, sharding
 from dkse_jax.config import from_json
 from dkse_jax.data.transform import Transform
 from dkse_jax.training.optimizer import make_optimizer, make_schedule
@@ -22,7 +22,7 @@ from dkse_jax.training.steps import make_train_step
 def build(config: str, fsdp: int) -> Task:
     """One update by the product's train step, with so many devices for each copy of the state."""
     settings = from_json(config)
-    mesh, model = devices.make_mesh(fsdp=fsdp), make_model(settings)
+    mesh, model = sharding.make_mesh(fsdp=fsdp), make_model(settings)
     transform = Transform.of(settings.data)
     optimizer = make_optimizer(settings.optimizer, make_schedule(settings.optimizer, STEPS))
     state = initialise(lambda: create_state(model, optimizer, transform.size, 0), mesh)
@@ -32,11 +32,11 @@ def build(config: str, fsdp: int) -> Task:
             rng.integers(0, 256, (examples, size, size, 3), np.uint8),
             rng.integers(0, settings.data.synthetic.kinds, examples, np.int32),
         ),
-        devices.split_by_example(mesh),
+        sharding.batch_sharding(mesh),
     )
     step: Any = make_train_step(model, optimizer, settings, transform, mesh)
-    program = devices.trimmed(step.lower(state, images, labels).compile())
-    devices.return_free_memory()
+    program = runtime.trimmed(step.lower(state, images, labels).compile())
+    runtime.return_free_memory()
 
     def call() -> None:
         nonlocal state
@@ -49,5 +49,5 @@ def build(config: str, fsdp: int) -> Task:
 
 
 if __name__ == "__main__":
-    devices.reuse_memory()
+    runtime.reuse_memory()
     serve(build)

@@ -35,7 +35,7 @@ TURN_SECONDS = 0.5  # a turn of short works is several calls
 JAX_SIDE = [sys.executable, "-m", "benchmarks.jax_side"]
 # Taking all of an accelerator's memory at once would leave none to the other side.
 JAX_ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-# What dkse_jax.devices.reuse_memory asks of glibc, for a process that does not ask.
+# What dkse_jax.runtime.reuse_memory asks of glibc, for a process that does not ask.
 KEEPING = {"GLIBC_TUNABLES": f"glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold={2**35}"}
 MOST_SECONDS = 100.0  # of one work; fewer rounds than asked for where they take longer
 

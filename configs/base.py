@@ -33,7 +33,7 @@ def get_config() -> ConfigDict:
 
     config.data = ConfigDict()
     config.data.source = "synthetic"  # synthetic | folder | records | tfds
-    # folder: the images; records: what dkse_jax.data.prepare made of them, a folder or gs:// or
+    # folder: the images; records: what dkse-pack made of them, a folder or gs:// or
     # s3://; tfds: its data_dir ("" is its own default)
     config.data.root = ""
     config.data.image_size = 299  # side in pixels of the square that the network trains on

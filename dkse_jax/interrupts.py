@@ -38,7 +38,7 @@ _state = _State()
 
 
 @contextlib.contextmanager
-def heard() -> Iterator[None]:
+def installed() -> Iterator[None]:
     """Inside, the signals are heeded: at once, unless work is `deferred`. In the main thread only.
 
     At once is by os._exit with code 128 + the signal's number, wherever the program is: as after
@@ -79,7 +79,7 @@ def deferred() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def breakable() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Inside `deferred`: what waits or can be done again, which a signal breaks off.
 
     Not where there are other processes, since they would wait for this one.
@@ -96,7 +96,7 @@ def breakable() -> Iterator[None]:
         _state.breakable = False
 
 
-def heed_together() -> None:
+def set_distributed() -> None:
     """From now on this process has others, and ends with them: `received` is for them to agree."""
     _state.together = True
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from dkse_jax import devices
+from dkse_jax import runtime, sharding
 from dkse_jax.errors import UserError
 
 GLIBC = pytest.mark.skipif(
@@ -23,12 +23,12 @@ GLIBC = pytest.mark.skipif(
 PROGRAM = """
 import resource
 import jax, jax.numpy as jnp
-from dkse_jax import devices
+from dkse_jax import sharding, runtime
 {setting}
-split = devices.split_by_example(devices.make_mesh())
+split = sharding.batch_sharding(sharding.make_mesh())
 x = jax.device_put(jnp.zeros((len(jax.devices()) * 2**20, 16)), split)
 step = jax.jit(lambda x: (x @ jnp.eye(16))[::-1] @ jnp.eye(16)).lower(x).compile()
-devices.return_free_memory()
+runtime.return_free_memory()
 counts = [0]
 for _ in range(15):
     step(x).block_until_ready()
@@ -54,7 +54,7 @@ def _printed(program: str, count: int = 1) -> float:
 def test_a_step_gets_the_memory_of_the_one_before(count):
     pages = 2**20 * 16 * 4 // 4096  # of one array of the step, on one device
     assert _printed(PROGRAM.format(setting=""), count) > count * pages
-    assert _printed(PROGRAM.format(setting="devices.reuse_memory()"), count) < pages / 10
+    assert _printed(PROGRAM.format(setting="runtime.reuse_memory()"), count) < pages / 10
 
 
 def test_a_step_whose_block_no_longer_fits_gives_the_old_one_back(monkeypatch):
@@ -65,11 +65,11 @@ def test_a_step_whose_block_no_longer_fits_gives_the_old_one_back(monkeypatch):
         given_back.append(held[0])
         held[0] = base
 
-    monkeypatch.setattr(devices, "resident", lambda: held[0])
-    monkeypatch.setattr(devices, "return_free_memory", give_back)
+    monkeypatch.setattr(runtime, "resident", lambda: held[0])
+    monkeypatch.setattr(runtime, "return_free_memory", give_back)
     takes = mock.Mock(side_effect=lambda blocks: held.__setitem__(0, held[0] + blocks * block))
     takes.memory_analysis.return_value = SimpleNamespace(temp_size_in_bytes=64)
-    call = devices.trimmed(takes)
+    call = runtime.trimmed(takes)
     for blocks in (1, 1, 0, 1, 1, 1, 0, 1):
         call(blocks)
     # After the first call, then where one block more than allowed is held, which is one more each
@@ -79,10 +79,10 @@ def test_a_step_whose_block_no_longer_fits_gives_the_old_one_back(monkeypatch):
 
 @GLIBC
 def test_the_memory_that_is_held_is_known():
-    before = devices.resident()
+    before = runtime.resident()
     with mmap.mmap(-1, 2**26) as taken:
         np.frombuffer(taken, np.uint8)[:] = 1
-        assert 0.9 * 2**26 < devices.resident() - before < 1.5 * 2**26
+        assert 0.9 * 2**26 < runtime.resident() - before < 1.5 * 2**26
 
 
 @pytest.mark.parametrize(
@@ -100,20 +100,20 @@ def test_the_memory_that_is_held_is_known():
     ],
 )
 def test_one_rule_says_how_an_array_is_divided(shape, fsdp, expected):
-    assert devices.partition(shape, fsdp) == PartitionSpec(*expected)
+    assert sharding.partition(shape, fsdp) == PartitionSpec(*expected)
 
 
 def test_the_mesh_divides_batches_over_both_axes_and_the_state_over_one():
-    mesh = devices.make_mesh(fsdp=4)
+    mesh = sharding.make_mesh(fsdp=4)
     assert dict(mesh.shape) == {"data": 2, "fsdp": 4}
-    assert dict(devices.make_mesh(jax.devices()[:2]).shape) == {"data": 2, "fsdp": 1}
+    assert dict(sharding.make_mesh(jax.devices()[:2]).shape) == {"data": 2, "fsdp": 1}
     state = {"kernel": np.zeros((64, 128)), "bias": np.zeros(128)}
-    where = devices.shardings(state, mesh)
-    assert where == jax.tree.map(lambda leaf: leaf.sharding, devices.abstract(state, mesh))
+    where = sharding.shardings(state, mesh)
+    assert where == jax.tree.map(lambda leaf: leaf.sharding, sharding.abstract(state, mesh))
     placed = jax.device_put(state, where)
     assert placed["kernel"].addressable_shards[0].data.shape == (64, 32)
     assert placed["bias"].addressable_shards[0].data.shape == (128,)
-    images = jax.device_put(np.zeros((16, 4, 4, 3)), devices.split_by_example(mesh))
+    images = jax.device_put(np.zeros((16, 4, 4, 3)), sharding.batch_sharding(mesh))
     assert {shard.data.shape for shard in images.addressable_shards} == {(2, 4, 4, 3)}
 
 
@@ -122,7 +122,7 @@ def test_fsdp_that_does_not_divide_the_devices_is_refused(fsdp, nearest):
     with pytest.raises(
         UserError, match=rf"fsdp is {fsdp}, .* 8 devices; .* that does is {nearest}"
     ):
-        devices.make_mesh(fsdp=fsdp)
+        sharding.make_mesh(fsdp=fsdp)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,6 @@ def test_fsdp_that_does_not_divide_the_devices_is_refused(fsdp, nearest):
     ],
 )
 def test_a_batch_that_cannot_be_shared_is_refused(batch_size, accumulate, sentence):
-    devices.check_batch_size(8 * accumulate * 3, accumulate)
+    sharding.check_batch_size(8 * accumulate * 3, accumulate)
     with pytest.raises(UserError, match=sentence):
-        devices.check_batch_size(batch_size, accumulate)
+        sharding.check_batch_size(batch_size, accumulate)

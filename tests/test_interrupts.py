@@ -11,9 +11,9 @@ from dkse_jax.interrupts import Interrupted
 
 
 @pytest.fixture(autouse=True)
-def heard():
+def installed():
     before = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
-    with interrupts.heard():
+    with interrupts.installed():
         yield
     assert {number: signal.getsignal(number) for number in interrupts.SIGNALS} == before
 
@@ -42,7 +42,7 @@ def test_work_goes_on_until_it_asks(number, code):
 
 def test_a_wait_is_broken_off():
     def wait():
-        with interrupts.deferred(), interrupts.breakable():
+        with interrupts.deferred(), interrupts.interruptible():
             send(signal.SIGTERM)
             time.sleep(60)
 
@@ -58,7 +58,7 @@ def test_a_wait_after_the_signal_does_not_begin():
     def wait():
         with interrupts.deferred():
             send(signal.SIGTERM)
-            with interrupts.breakable():
+            with interrupts.interruptible():
                 begun.append("the wait")
 
     with pytest.raises(Interrupted):
@@ -71,7 +71,7 @@ def test_what_is_not_breakable_is_finished_and_the_signal_raised_at_the_end():
 
     def save():
         with interrupts.deferred():
-            with interrupts.breakable():
+            with interrupts.interruptible():
                 done.append("the wait")
             send(signal.SIGTERM)
             done.append("the save")

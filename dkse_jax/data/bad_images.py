@@ -5,10 +5,10 @@ import threading
 import numpy as np
 from ml_collections import ConfigDict
 
+from dkse_jax.console import log
 from dkse_jax.data.decode import BadImage
 from dkse_jax.data.sources import Source
 from dkse_jax.errors import UserError
-from dkse_jax.progress import say
 
 
 class BadImages:
@@ -39,7 +39,7 @@ class BadImages:
                 return
             self._reasons[index] = str(error)
             found, all_images = len(self._reasons), len(self._source)
-        say(f"skipped: {error}")
+        log(f"skipped: {error}")
         if found > self._max_percent / 100 * all_images:
             raise UserError(
                 f"{found} of {all_images} images cannot be read, more than"

@@ -14,7 +14,7 @@ from dkse_jax.data.bad_images import BadImages
 from dkse_jax.data.decode import BadImage
 from dkse_jax.data.permutation import permuted
 from dkse_jax.data.sources import Source
-from dkse_jax.data.transform import Transform, min_side_for_crops, stretched
+from dkse_jax.data.transform import Transform, autocontrast, min_side_for_crops
 
 Batch = dict[str, np.ndarray]
 LISTED = 2**16  # the order of so many examples, or fewer, is a list
@@ -46,7 +46,7 @@ def training_batches(
     def make_view(epoch: int, index: int) -> np.ndarray:
         image = read(index, min_side)
         if config.data.levels:
-            image = stretched(image)
+            image = autocontrast(image)
         return augment(image, size, config.augment, _rng(config.seed, epoch, index))
 
     def make_batch(step: int) -> Batch:

@@ -43,10 +43,10 @@ class Transform:
 
     def view(self, image: np.ndarray) -> np.ndarray:
         """The network's input but for the last step, uint8 (H, W, 3) -> (size, size, 3)."""
-        return centre_view(stretched(image) if self.levels else image, self.size)
+        return centre_view(autocontrast(image) if self.levels else image, self.size)
 
 
-def stretched(image: np.ndarray) -> np.ndarray:
+def autocontrast(image: np.ndarray) -> np.ndarray:
     """Maps each channel's darkest hundredth to black and its lightest to white, the rest linearly.
 
     That takes out the tint of the paper, the fading of the ink and the exposure of a scan. uint8

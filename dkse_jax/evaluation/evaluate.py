@@ -16,9 +16,15 @@ from dkse_jax.data.bad_images import BadImages
 from dkse_jax.data.pipeline import evaluation_batches
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform, normalise
-from dkse_jax.devices import enough_for_all, on_mesh, own_rows, replicated, split_by_example
-from dkse_jax.hosts import watch
+from dkse_jax.distributed import watch
 from dkse_jax.models.prepare import prepare
+from dkse_jax.sharding import (
+    batch_sharding,
+    local_indices,
+    replicated,
+    round_up_to_devices,
+    to_global_array,
+)
 
 Classify = Callable[..., jax.Array]
 Forward = Callable[[Any], Classify]
@@ -32,7 +38,7 @@ def make_forward(model: nn.Module, transform: Transform, mesh: Mesh) -> Forward:
     """
     whole = replicated(mesh)
 
-    @partial(jax.jit, in_shardings=(whole, split_by_example(mesh)), out_shardings=whole)
+    @partial(jax.jit, in_shardings=(whole, batch_sharding(mesh)), out_shardings=whole)
     def classify(prepared: dict[str, Any], images: jax.Array) -> jax.Array:
         logits, _ = model.apply(prepared, normalise(images, transform), train=False)
         return jax.nn.log_softmax(logits)
@@ -62,7 +68,7 @@ def predict(
     Every process reads the examples of its own devices, and has the results of all.
     Unreadable images go into `bad` and are left out: the rows are those of bad.readable().
     """
-    batch_size = enough_for_all(batch_size)
+    batch_size = round_up_to_devices(batch_size)
     with watch.at_rest():
         classify = forward(variables)
     batches = evaluation_batches(
@@ -70,14 +76,14 @@ def predict(
         transform,
         batch_size=batch_size,
         threads=threads,
-        rows=own_rows(mesh, batch_size),
+        rows=local_indices(mesh, batch_size),
         bad=bad,
     )
     started = told = time.monotonic()
     parts: list[np.ndarray] = []
     done = 0
     for batch in batches:
-        images = on_mesh(batch["image"], batch_size, mesh)
+        images = to_global_array(batch["image"], batch_size, mesh)
         with contextlib.nullcontext() if parts else watch.at_rest():  # the first may compile
             parts.append(np.asarray(classify(images))[batch["real"]])
         watch.beat()

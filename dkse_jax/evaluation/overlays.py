@@ -17,9 +17,9 @@ from PIL import Image
 from dkse_jax.data.pipeline import evaluation_batches
 from dkse_jax.data.sources import Source, subset
 from dkse_jax.data.transform import Transform, centre_view, normalise
-from dkse_jax.devices import enough_for_all, replicated, split_by_example
 from dkse_jax.evaluation import pictures
 from dkse_jax.evaluation.gradcam import grad_cam
+from dkse_jax.sharding import batch_sharding, replicated, round_up_to_devices
 
 MAX_EXAMPLES = 100  # of a class; more would make a picture too tall to look at
 
@@ -36,7 +36,7 @@ def make_explain(
 
     It is jitted; B is a multiple of the number of devices. See `grad_cam`.
     """
-    whole, split = replicated(mesh), split_by_example(mesh)
+    whole, split = replicated(mesh), batch_sharding(mesh)
 
     @partial(jax.jit, in_shardings=(whole, split, split), out_shardings=whole)
     def explain(variables: dict[str, Any], images: jax.Array, classes: jax.Array) -> jax.Array:
@@ -168,7 +168,7 @@ def _maps(
 ) -> np.ndarray:
     """(n, H, W): the maps of the chosen examples for the classes predicted."""
     part = subset(source, np.array(chosen))
-    batch_size = enough_for_all(_BATCH)
+    batch_size = round_up_to_devices(_BATCH)
     maps, done = [], 0
     for batch in evaluation_batches(part, transform, batch_size=batch_size, threads=threads):
         size = int(batch["real"].sum())

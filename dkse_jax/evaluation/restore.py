@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from dkse_jax import devices
+from dkse_jax import sharding
 from dkse_jax.errors import UserError
 from dkse_jax.workdir import checkpoint
 
@@ -24,5 +24,5 @@ def restore_best(
     if step is None:
         raise UserError(f"{workdir} has no evaluated checkpoint yet; train it first")
     images = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
-    target = devices.abstract(jax.eval_shape(model.init, jax.random.key(0), images), mesh)
+    target = sharding.abstract(jax.eval_shape(model.init, jax.random.key(0), images), mesh)
     return step, checkpoint.restore_variables(workdir, step, target)

@@ -6,21 +6,21 @@ from typing import Any
 import flax.linen as nn
 from ml_collections import ConfigDict
 
-from dkse_jax import devices
+from dkse_jax import runtime, sharding
+from dkse_jax.console import log
 from dkse_jax.data.bad_images import bad_images
 from dkse_jax.data.pipeline import fingerprint
 from dkse_jax.data.sources import Source, load_all, load_splits, subset
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.data.transform import Transform
+from dkse_jax.distributed import store, watch
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.evaluation.evaluate import make_forward, predict
 from dkse_jax.evaluation.gradcam import choose_stage
 from dkse_jax.evaluation.overlays import MAX_EXAMPLES, make_explain, write_overlays
 from dkse_jax.evaluation.report import summary, write_report
 from dkse_jax.evaluation.restore import restore_best
-from dkse_jax.hosts import store, watch
 from dkse_jax.models import create_model
-from dkse_jax.progress import say
 from dkse_jax.workdir import description
 
 
@@ -46,19 +46,19 @@ def evaluate_run(
     Raises:
         UserError: there is no such run, checkpoint, split, folder or stage, or the data changed.
     """
-    devices.reuse_memory()
+    runtime.reuse_memory()
     config, inputs = description.load_config(workdir), description.load_inputs(workdir)
     transform = Transform.from_json(inputs["transform"])
     model = create_model(config.model, len(inputs["class_names"]))
     stage = _stage_to_explain(model, transform.size, gradcam, stage)
     source = choose_source(config, inputs, split, root)
     store.check_agreed({f"the {split} data": fingerprint(source)[:12]})
-    mesh = devices.make_mesh()
+    mesh = sharding.make_mesh()
     step, variables = restore_best(workdir, model, transform.size, mesh)
 
-    devices.use_compilation_cache()
+    runtime.use_compilation_cache()
 
-    say(f"evaluating step {step} on {split}: {len(source)} images")
+    log(f"evaluating step {step} on {split}: {len(source)} images")
     bad = bad_images(source, config.data)
     with watch.at_work():
         log_probabilities = predict(
@@ -90,7 +90,7 @@ def evaluate_run(
         skipped=bad.rows() if bad else (),
     )
     print(summary(metrics))
-    say(f"report: {folder}")
+    log(f"report: {folder}")
     if gradcam is not None and stage is not None:
         paths = write_overlays(
             folder / "gradcam",
@@ -102,8 +102,8 @@ def evaluate_run(
             count=gradcam,
             threads=config.data.threads,
         )
-        say(f"Grad-CAM at {stage}: {len(paths)} pictures in {folder / 'gradcam'}")
-    say(f"{split} accuracy {metrics['accuracy']:.4f}; look at {folder / 'confusion.png'}")
+        log(f"Grad-CAM at {stage}: {len(paths)} pictures in {folder / 'gradcam'}")
+    log(f"{split} accuracy {metrics['accuracy']:.4f}; look at {folder / 'confusion.png'}")
 
 
 def _stage_to_explain(

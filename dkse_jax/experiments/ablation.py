@@ -8,14 +8,14 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from dkse_jax.config import steps, validate
+from dkse_jax.console import log
 from dkse_jax.data.sources import load_splits
 from dkse_jax.errors import UserError, nearest
-from dkse_jax.experiments import report, runs
+from dkse_jax.experiments import runs, table_report
 from dkse_jax.experiments.compare import Difference, difference
 from dkse_jax.experiments.tables import Row, Variants, rows_of
 from dkse_jax.models import create_model
 from dkse_jax.models.counts import count, totals
-from dkse_jax.progress import say
 from dkse_jax.training.estimate import guessed_seconds
 from dkse_jax.workdir import description
 from dkse_jax.workdir.journal import duration
@@ -75,7 +75,7 @@ def run_table(
 
     def write() -> str:
         lines = [
-            report.Line(
+            table_report.Line(
                 row,
                 _finished(row, seeds, workdir),
                 _against_first(row, rows, seeds, workdir),
@@ -83,7 +83,7 @@ def run_table(
             )
             for row in rows
         ]
-        return report.write(workdir, f"table-{table}", command, lines)
+        return table_report.write(workdir, f"table-{table}", command, lines)
 
     started, guessed = time.monotonic(), 0.0
     for number, (row, seed) in enumerate(pending, start=1):
@@ -94,7 +94,7 @@ def run_table(
         write()
         print(f"table {table}: left {duration(pace * (planned - guessed))}", flush=True)
     print(f"\n{write()}")
-    say(f"files: {workdir / f'table-{table}'}.csv, .md, .png")
+    log(f"files: {workdir / f'table-{table}'}.csv, .md, .png")
 
 
 def _chosen(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:

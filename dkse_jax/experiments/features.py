@@ -20,10 +20,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from dkse_jax.console import with_progress
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import centre_view
 from dkse_jax.errors import UserError
-from dkse_jax.progress import with_progress
 
 try:
     from scipy.fft import dctn

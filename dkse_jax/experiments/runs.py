@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from dkse_jax import devices
+from dkse_jax import sharding
 from dkse_jax.data.pipeline import fingerprint
 from dkse_jax.data.sources import Source, load_splits
 from dkse_jax.data.transform import Transform
@@ -26,12 +26,12 @@ from dkse_jax.evaluation.restore import restore_best
 from dkse_jax.evaluation.run import evaluate_run
 from dkse_jax.experiments.compare import Judged
 from dkse_jax.experiments.tables import Row
+from dkse_jax.files import write_atomically
 from dkse_jax.models import create_model
 from dkse_jax.models.counts import count, totals
 from dkse_jax.training.loop import train
-from dkse_jax.training.plan import describe_inputs
+from dkse_jax.training.setup import describe_inputs
 from dkse_jax.workdir import description
-from dkse_jax.workdir.files import write_atomically
 
 TIMED_CALLS = 30
 
@@ -167,7 +167,7 @@ def milliseconds_an_image(run_folder: Path) -> float:
     config, inputs = description.load_config(run_folder), description.load_inputs(run_folder)
     transform = Transform.from_json(inputs["transform"])
     model = create_model(config.model, len(inputs["class_names"]))
-    mesh = devices.make_mesh(jax.devices()[:1])
+    mesh = sharding.make_mesh(jax.devices()[:1])
     _, variables = restore_best(run_folder, model, transform.size, mesh)
     image = np.zeros((1, transform.size, transform.size, 3), np.uint8)
     classify = make_forward(model, transform, mesh)(variables)

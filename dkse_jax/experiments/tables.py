@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from dkse_jax.data.painting import KINDS
+from dkse_jax.data.sources.painting import KINDS
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.experiments.published import TABLES, Cells
 from dkse_jax.models import list_models

@@ -58,7 +58,7 @@ def prepared(
     return value
 
 
-def weighed(kernel: jax.Array, slope: jax.Array | None) -> jax.Array:
+def scaled(kernel: jax.Array, slope: jax.Array | None) -> jax.Array:
     """A kernel (h, w, C, C') that weighs each channel of its result by slope (C',), if given."""
     return kernel if slope is None else kernel * slope[None, None, None, :]
 
@@ -112,7 +112,7 @@ class Conv(nn.Module):
         }
 
         def kernel() -> jax.Array:
-            return weighed(self.kernel, slope).astype(self.dtype)
+            return scaled(self.kernel, slope).astype(self.dtype)
 
         ready = partial(transform, **options)
         weights = kernel() if train else prepared(self, "kernel", kernel, ready)
@@ -147,14 +147,14 @@ class BatchNorm(nn.Module):
                 running.value = NORM_MOMENTUM * running.value + (1 - NORM_MOMENTUM) * value
         return y
 
-    def slope_and_shift(self) -> tuple[jax.Array, jax.Array]:
+    def scale_and_bias(self) -> tuple[jax.Array, jax.Array]:
         """What normalising by the running statistics multiplies by, and then adds: (features,)."""
 
         def both() -> tuple[jax.Array, jax.Array]:
             slope = self.scale * lax.rsqrt(self.var.value + self.epsilon)
             return slope, self.bias - self.mean.value * slope
 
-        return prepared(self, "slope_and_shift", both)
+        return prepared(self, "scale_and_bias", both)
 
 
 def conv_norm(
@@ -163,7 +163,7 @@ def conv_norm(
     """layer, which has no bias -> norm; in evaluation the norm is a bias and in the kernel."""
     if train:
         return norm(layer(x, train=True))
-    slope, shift = norm.slope_and_shift()
+    slope, shift = norm.scale_and_bias()
     y = layer(x, slope=slope)
     y = y + shift.astype(y.dtype)[None, None, None, :]
     return nn.relu(y) if norm.relu else y

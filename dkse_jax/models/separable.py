@@ -14,7 +14,7 @@ from dkse_jax.models.layers import (
     conv_norm,
     lecun_normal,
     prepared,
-    weighed,
+    scaled,
     wide_dtype,
 )
 from dkse_jax.ops.depthwise import depthwise_conv
@@ -42,7 +42,7 @@ class DepthwiseConv(nn.Module):
         """Convolves every channel of x and weighs the result by slope (features,)."""
 
         def kernel() -> jax.Array:
-            return weighed(self.kernel, slope).astype(self.dtype)
+            return scaled(self.kernel, slope).astype(self.dtype)
 
         return depthwise_conv(
             x.astype(self.dtype),
@@ -61,7 +61,7 @@ class DepthwiseConv(nn.Module):
         slope: jax.Array | None = None,
     ) -> jax.Array:
         """What this layer makes of first(images), in one convolution of the images: VALID ones."""
-        images, depthwise = images.astype(self.dtype), weighed(self.kernel, slope)
+        images, depthwise = images.astype(self.dtype), scaled(self.kernel, slope)
         if train:
             kernels = first.kernel.astype(self.dtype), depthwise.astype(self.dtype)
             options: dict[str, Any] = {"dilation": first.dilation, "stride": self.stride}

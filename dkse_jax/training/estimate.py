@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from dkse_jax.console import log
 from dkse_jax.data.sources import Source
-from dkse_jax.hosts import store
+from dkse_jax.distributed import store
 from dkse_jax.models.counts import count, totals
-from dkse_jax.progress import say
 from dkse_jax.workdir.journal import duration
 
 # Training's share of the rate of a large matrix product, by direct convolution: a middle. On two
@@ -36,20 +36,20 @@ def announce(
     sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
     names = splits["train"].class_names
     device = jax.devices()[0]
-    say(f"workdir  {workdir}")
+    log(f"workdir  {workdir}")
     several = "" if store.alone() else f" in {store.processes()} processes"
-    say(f"devices  {jax.device_count()} {device.platform} ({device.device_kind}){several}")
-    say(f"data     {sizes}; {len(names)} classes: {', '.join(names)}")
-    say(
+    log(f"devices  {jax.device_count()} {device.platform} ({device.device_kind}){several}")
+    log(f"data     {sizes}; {len(names)} classes: {', '.join(names)}")
+    log(
         f"network  {config.model.name}, {parameters:,} trainable parameters,"
         f" {macs / 1e9:.3f} GMACs an image of {config.data.image_size} pixels"
     )
     if step == last_step:
-        say(f"training is complete at step {step}: python eval.py --workdir={workdir}")
+        log(f"training is complete at step {step}: python eval.py --workdir={workdir}")
         return
     seconds = guessed_seconds(macs, images=(last_step - step) * config.train.batch_size)
     begun = f"goes on after step {step} of" if step else "takes"
-    say(
+    log(
         f"training {begun} {last_step} steps of {config.train.batch_size} images:"
         f" about {duration(seconds)} here, by a short probe"
     )

@@ -9,7 +9,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from dkse_jax import devices
+from dkse_jax import sharding
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.evaluation.restore import restore_best
 from dkse_jax.models import create_model
@@ -42,7 +42,7 @@ def _of_run(workdir: Path, fresh: dict[str, Any], class_names: Sequence[str]) ->
     config, inputs = description.load_config(workdir), description.load_inputs(workdir)
     model = create_model(config.model, len(inputs["class_names"]))
     size = inputs["transform"]["size"]
-    theirs = flatten_dict(restore_best(workdir, model, size, devices.make_mesh())[1])
+    theirs = flatten_dict(restore_best(workdir, model, size, sharding.make_mesh())[1])
     ours = flatten_dict(fresh)
 
     keep_head = tuple(inputs["class_names"]) != tuple(class_names)

@@ -14,24 +14,23 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from dkse_jax import devices, interrupts
+from dkse_jax import interrupts, runtime, sharding
+from dkse_jax.console import log
 from dkse_jax.data.bad_images import BadImages, bad_images
 from dkse_jax.data.pipeline import Batch, batch_hash, training_batches
+from dkse_jax.distributed import store, watch
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation.evaluate import Forward, make_forward, predict
 from dkse_jax.evaluation.metrics import accuracy_and_loss
-from dkse_jax.hosts import store, watch
-from dkse_jax.progress import say
+from dkse_jax.files import explain_disk_errors, locked, write_atomically
 from dkse_jax.text import csv_text
 from dkse_jax.training.estimate import announce
 from dkse_jax.training.initial import initial_variables, started_from
-from dkse_jax.training.plan import Plan, describe_inputs, make_plan
+from dkse_jax.training.setup import Setup, describe_inputs, make_setup
 from dkse_jax.training.state import TrainState, initialise
 from dkse_jax.training.steps import Metrics, TrainStep, make_train_step
 from dkse_jax.workdir import checkpoint, description
-from dkse_jax.workdir.files import disk_trouble_told, write_atomically
 from dkse_jax.workdir.journal import Journal, Progress
-from dkse_jax.workdir.lock import locked
 
 
 def train(config: ConfigDict, workdir: Path) -> None:
@@ -42,10 +41,10 @@ def train(config: ConfigDict, workdir: Path) -> None:
             or compiled; or a loss that is not finite, a full disk, too little memory.
         Interrupted: by a signal; what was trained until then is saved.
     """
-    devices.reuse_memory()
+    runtime.reuse_memory()
     if store.is_first():
         description.check_workdir(workdir, config)
-    plan = make_plan(config)
+    plan = make_setup(config)
     inputs = describe_inputs(plan.splits, plan.transform)
     store.check_agreed(description.facts(config, inputs))
     target = plan.target()
@@ -58,14 +57,14 @@ def train(config: ConfigDict, workdir: Path) -> None:
         if store.is_first():
             description.begin(workdir, config, inputs)
         state, step = restored_state(workdir, target)
-        # A run interrupted while it judged its weights has saved them unjudged.
-        unjudged = step > 0 and plan.is_due(step) and not checkpoint.read_metrics(workdir, step)
+        # A run interrupted while it judged its weights has saved them unevaluated.
+        unevaluated = step > 0 and plan.is_due(step) and not checkpoint.read_metrics(workdir, step)
         announce(config, plan.model, plan.splits, workdir, step=step, last_step=plan.last_step)
-        if step == plan.last_step and not unjudged:
+        if step == plan.last_step and not unevaluated:
             return
 
-        devices.use_compilation_cache()
-        with devices.memory_shortage_told(config):
+        runtime.use_compilation_cache()
+        with runtime.explain_out_of_memory(config):
             if state is None:
                 state = initialise(plan.fresh_state, plan.mesh)
                 if initial:
@@ -73,21 +72,23 @@ def train(config: ConfigDict, workdir: Path) -> None:
             program = make_train_step(plan.model, plan.optimizer, config, plan.transform, plan.mesh)
             train_step = compiled(program, state, config)
             forward = make_forward(plan.model, plan.transform, plan.mesh)
-            journal = Journal(workdir, step, config.log.tensorboard, unjudged=unjudged)
+            journal = Journal(workdir, step, config.log.tensorboard, unevaluated=unevaluated)
             with journal, interrupts.deferred(), watch.at_work():
-                follow(plan, workdir, journal, train_step, forward, state, unjudged=unjudged)
-    say(f"done: python eval.py --workdir={workdir}")
+                train_loop(
+                    plan, workdir, journal, train_step, forward, state, unevaluated=unevaluated
+                )
+    log(f"done: python eval.py --workdir={workdir}")
 
 
-def follow(
-    plan: Plan,
+def train_loop(
+    plan: Setup,
     workdir: Path,
     journal: Journal,
     train_step: TrainStep,
     forward: Forward,
     state: TrainState,
     *,
-    unjudged: bool,
+    unevaluated: bool,
 ) -> None:
     """Every step from the state's to the plan's last, with what is written and saved on the way.
 
@@ -98,7 +99,7 @@ def follow(
         train_step: compiled.
         forward: see `make_forward`.
         state: after the step that is the newest in workdir, or fresh.
-        unjudged: whether that step's verdict on val is still to be had.
+        unevaluated: whether that step's verdict on val is still to be had.
 
     Raises:
         UserError: a loss that is not finite, or a disk that is full.
@@ -114,7 +115,7 @@ def follow(
         config,
         first_step=step + 1,
         last_step=plan.last_step,
-        rows=devices.own_rows(plan.mesh, batch_size),
+        rows=sharding.local_indices(plan.mesh, batch_size),
         bad=bad["train"],
     )
     progress = Progress(
@@ -132,7 +133,7 @@ def follow(
             unrecorded = None
 
     def judge() -> dict[str, float]:
-        with progress.paused(), interrupts.breakable():
+        with progress.paused(), interrupts.interruptible():
             on_val = evaluate(plan, forward, state, bad["val"])
         journal.write(step, "val", on_val)
         return on_val
@@ -143,12 +144,12 @@ def follow(
             list_skipped(workdir, bad)
 
     try:
-        if unjudged:
+        if unevaluated:
             checkpoint.write_metrics(workdir, step, judge())
         for batch, waited in with_waits(batches):
             watch.beat()
-            images = devices.on_mesh(batch["image"], batch_size, plan.mesh)
-            labels = devices.on_mesh(batch["label"], batch_size, plan.mesh)
+            images = sharding.to_global_array(batch["image"], batch_size, plan.mesh)
+            labels = sharding.to_global_array(batch["label"], batch_size, plan.mesh)
             state, metrics = train_step(state, images, labels)
             step += 1
             # One step late: to read this step's metrics now would leave the devices idle.
@@ -164,7 +165,7 @@ def follow(
         if step > saved:
             save({})
         if step:
-            say(f"step {step} is saved; the same command goes on from there")
+            log(f"step {step} is saved; the same command goes on from there")
         raise
 
 
@@ -176,15 +177,15 @@ def signals_checked(mesh: Mesh) -> Callable[[], None]:
     """
     if store.alone():
         return interrupts.check
-    largest = jax.jit(jnp.max, out_shardings=devices.replicated(mesh))
+    largest = jax.jit(jnp.max, out_shardings=sharding.replicated(mesh))
     count = mesh.size
-    own = len(devices.own_rows(mesh, count))
+    own = len(sharding.local_indices(mesh, count))
     asked: jax.Array | None = None
 
     def check() -> None:
         nonlocal asked
         answers = np.full(own, interrupts.received(), np.int32)
-        before, asked = asked, largest(devices.on_mesh(answers, count, mesh))
+        before, asked = asked, largest(sharding.to_global_array(answers, count, mesh))
         if before is not None and (number := int(before)):
             raise interrupts.Interrupted(number)
 
@@ -197,7 +198,7 @@ def list_skipped(workdir: Path, bad: Mapping[str, BadImages | None]) -> None:
     met = [row for images in bad.values() if images for row in images.rows()]
     if met:
         header, *lines = csv_text(("file", "label", "reason"), met).splitlines()
-        with disk_trouble_told("cannot write", path):
+        with explain_disk_errors("cannot write", path):
             known = path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else []
             write_atomically(path, "\n".join([header, *sorted({*lines, *known}), ""]))
 
@@ -221,12 +222,12 @@ def compiled(train_step: Any, state: TrainState, config: ConfigDict) -> TrainSte
     size, batch_size = config.data.image_size, config.train.batch_size
     images = jax.ShapeDtypeStruct((batch_size, size, size, 3), np.uint8)
     labels = jax.ShapeDtypeStruct((batch_size,), np.int32)
-    say("compiling the training step ...")
+    log("compiling the training step ...")
     start = time.monotonic()
     program = train_step.lower(state, images, labels).compile()
-    devices.return_free_memory()
-    say(f"compiled in {time.monotonic() - start:.0f} s")
-    return devices.trimmed(program)
+    runtime.return_free_memory()
+    log(f"compiled in {time.monotonic() - start:.0f} s")
+    return runtime.trimmed(program)
 
 
 def with_waits(batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
@@ -234,14 +235,14 @@ def with_waits(batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
     iterator = iter(batches)
     while True:
         start = time.monotonic()
-        with interrupts.breakable():
+        with interrupts.interruptible():
             batch = next(iterator, None)
         if batch is None:
             return
         yield batch, time.monotonic() - start
 
 
-def training_line(plan: Plan, step: int, metrics: Metrics, batch: Batch) -> dict[str, Any]:
+def training_line(plan: Setup, step: int, metrics: Metrics, batch: Batch) -> dict[str, Any]:
     """One step's numbers for the journal.
 
     Raises:
@@ -264,7 +265,7 @@ def training_line(plan: Plan, step: int, metrics: Metrics, batch: Batch) -> dict
 
 
 def evaluate(
-    plan: Plan, forward: Forward, state: TrainState, bad: BadImages | None
+    plan: Setup, forward: Forward, state: TrainState, bad: BadImages | None
 ) -> dict[str, float]:
     """Accuracy and loss over the whole of val; prints them."""
     split = plan.splits["val"]

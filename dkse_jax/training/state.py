@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from dkse_jax.devices import shardings
+from dkse_jax.sharding import shardings
 
 
 @flax.struct.dataclass
@@ -51,8 +51,8 @@ def initialise(fresh_state: Callable[[], TrainState], mesh: Mesh) -> TrainState:
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     options = {"xla_backend_optimization_level": 0} if on_cpu else None
 
-    def on_mesh() -> TrainState:
+    def to_global_array() -> TrainState:
         state = fresh_state()
         return jax.lax.with_sharding_constraint(state, shardings(state, mesh))
 
-    return jax.jit(on_mesh, compiler_options=options)()
+    return jax.jit(to_global_array, compiler_options=options)()

@@ -12,8 +12,8 @@ from jax.typing import ArrayLike
 from ml_collections import ConfigDict
 
 from dkse_jax.data.transform import Transform, normalise
-from dkse_jax.devices import replicated, shardings, split_by_example
 from dkse_jax.models.separable import is_pointwise_kernel
+from dkse_jax.sharding import batch_sharding, replicated, shardings
 from dkse_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -30,14 +30,14 @@ def make_train_step(
 ) -> TrainStep:
     """The jitted (state, images uint8 (B, S, S, 3), labels (B,)) -> (state, metrics).
 
-    The old state's buffers are given up; it lies on the mesh as `devices.shardings` says. Each
+    The old state's buffers are given up; it lies on the mesh as `sharding.shardings` says. Each
     device gathers the weights, once a step, and updates its part of them.
 
     BatchNorm's statistics are those of the whole batch, over all devices: jit partitions one
     program, so no axis name is needed. With config.train.accumulate above 1 they are those of each
     micro-batch, over all devices, and the running ones move once for each: see `accumulated`.
     """
-    whole, split = replicated(mesh), split_by_example(mesh)
+    whole, split = replicated(mesh), batch_sharding(mesh)
 
     def gradients(params, batch_stats, images, labels, dropout_key) -> Gradients:
         def loss_fn(params):
@@ -65,7 +65,9 @@ def make_train_step(
         if config.train.accumulate == 1:
             found = gradients(params, state.batch_stats, images, labels, dropout_key)
         else:
-            images, labels = (dealt(x, config.train.accumulate, mesh) for x in (images, labels))
+            images, labels = (
+                split_micro_batches(x, config.train.accumulate, mesh) for x in (images, labels)
+            )
             found = accumulated(gradients, params, state.batch_stats, images, labels, dropout_key)
         grads, batch_stats, metrics = found
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -86,13 +88,13 @@ def make_train_step(
     )
 
 
-def dealt(x: jax.Array, parts: int, mesh: Mesh) -> jax.Array:
+def split_micro_batches(x: jax.Array, parts: int, mesh: Mesh) -> jax.Array:
     """(B, ...) -> (parts, B / parts, ...): micro-batch i has the examples i, i + parts, ...
 
     Every device deals its own examples, so that none moves to another.
     """
     micro_batches = x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
-    return jax.lax.with_sharding_constraint(micro_batches, split_by_example(mesh, axis=1))
+    return jax.lax.with_sharding_constraint(micro_batches, batch_sharding(mesh, axis=1))
 
 
 def accumulated(

@@ -17,12 +17,11 @@ from pathlib import Path
 import jax
 import orbax.checkpoint as ocp
 
+from dkse_jax.console import log
+from dkse_jax.distributed import store, watch
 from dkse_jax.errors import UserError
-from dkse_jax.hosts import store, watch
-from dkse_jax.progress import say
-from dkse_jax.workdir.files import disk_trouble_told, reason_of, reserve, sync
-from dkse_jax.workdir.leaves import Tree, check_finite, check_leaves
-from dkse_jax.workdir.step_record import (
+from dkse_jax.files import explain_disk_errors, reason_of, reserve, sync
+from dkse_jax.workdir.checkpoint_digest import (
     DamagedCheckpoint,
     digests,
     own_digest,
@@ -31,6 +30,7 @@ from dkse_jax.workdir.step_record import (
     verify,
     write_record,
 )
+from dkse_jax.workdir.checkpoint_leaves import Tree, check_finite, check_leaves
 
 
 def save(
@@ -59,7 +59,7 @@ def save(
     check_finite({**variables, **training}, step)
     root = _root(workdir)
     folder = root / str(step)
-    with disk_trouble_told(f"cannot save step {step} in", root), watch.at_rest():
+    with explain_disk_errors(f"cannot save step {step} in", root), watch.at_rest():
         if store.is_first():
             _make_room(root, step, _size((variables, training)))
         store.wait_for_all()
@@ -105,7 +105,7 @@ def write_metrics(workdir: str | os.PathLike[str], step: int, metrics: dict[str,
     """
     root = _root(workdir)
     if store.is_first():
-        with disk_trouble_told(f"cannot save the metrics of step {step} in", root):
+        with explain_disk_errors(f"cannot save the metrics of step {step} in", root):
             write_record(root, read_record(root, step) | {"metrics": metrics})
         _thin_out(root)
 
@@ -157,7 +157,7 @@ def _newest_good(root: Path) -> int | None:
         try:
             verify(root, step)
         except DamagedCheckpoint as error:
-            say(f"{error}; it is set aside as {step}.damaged")
+            log(f"{error}; it is set aside as {step}.damaged")
             _set_aside(root, step)
         else:
             return step

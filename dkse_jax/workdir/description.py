@@ -11,8 +11,7 @@ from ml_collections import ConfigDict
 
 from dkse_jax.config import differences, fields, from_json, to_json
 from dkse_jax.errors import UserError
-from dkse_jax.workdir.files import disk_trouble_told, write_atomically
-from dkse_jax.workdir.lock import LOCK_FILE, check_unlocked
+from dkse_jax.files import LOCK_FILE, check_unlocked, explain_disk_errors, write_atomically
 
 CONFIG_FILE = "config.json"
 INPUTS_FILE = "inputs.json"
@@ -64,7 +63,7 @@ def begin(workdir: Path, config: ConfigDict, inputs: dict[str, Any]) -> None:
     """
     if (workdir / CONFIG_FILE).exists():
         _check_inputs(workdir, inputs)
-    with disk_trouble_told("cannot write", workdir):
+    with explain_disk_errors("cannot write", workdir):
         workdir.mkdir(parents=True, exist_ok=True)
         write_atomically(workdir / INPUTS_FILE, json.dumps(inputs, indent=2) + "\n")
         write_atomically(workdir / CONFIG_FILE, to_json(config))

@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from dkse_jax.distributed import store
 from dkse_jax.errors import UserError
-from dkse_jax.hosts import store
-from dkse_jax.workdir.files import disk_trouble_told, write_atomically
+from dkse_jax.files import explain_disk_errors, write_atomically
 
 _KEYS = ("loss", "accuracy", "learning_rate", "batch")
 
@@ -28,7 +28,7 @@ class Journal:
         start_step: the step of the checkpoint that the run goes on from: later lines are
             dropped; 0 for a new run, which starts an empty file.
         tensorboard: also writes event files, to `<workdir>/tensorboard`.
-        unjudged: whether start_step will be judged on val once more; its line is dropped too.
+        unevaluated: whether start_step will be judged on val once more; its line is dropped too.
 
     Raises:
         UserError: when a line other than the last one is damaged, or the disk is full.
@@ -40,13 +40,13 @@ class Journal:
         start_step: int,
         tensorboard: bool,
         *,
-        unjudged: bool = False,
+        unevaluated: bool = False,
     ):
         writes = store.is_first()
         self._path = path = Path(workdir) / "metrics.jsonl" if writes else Path(os.devnull)
-        with disk_trouble_told("cannot write", path):
+        with explain_disk_errors("cannot write", path):
             if writes:
-                _drop_after(path, start_step, unjudged)
+                _drop_after(path, start_step, unevaluated)
             self._file = path.open("ab", buffering=0)
         self._events: Any = None
         if writes and tensorboard and importlib.util.find_spec("tensorboardX"):
@@ -74,7 +74,7 @@ class Journal:
         values = {key: values[key] for key in _KEYS if key in values}
         line = json.dumps({"step": step, "split": split, **values}, allow_nan=False)
         rest = (line + "\n").encode()
-        with disk_trouble_told("cannot write", self._path):
+        with explain_disk_errors("cannot write", self._path):
             while rest:  # a disk that is nearly full takes a part, and refuses the next one
                 rest = rest[self._file.write(rest) :]
         if self._events is not None:
@@ -100,11 +100,11 @@ class Journal:
         self.close()
 
 
-def _drop_after(path: Path, step: int, unjudged: bool) -> None:
+def _drop_after(path: Path, step: int, unevaluated: bool) -> None:
     """Keeps the lines of steps 1 to `step`, at once or not at all."""
 
     def is_kept(line: dict[str, Any]) -> bool:
-        again = unjudged and line["step"] == step and line["split"] != "train"
+        again = unevaluated and line["step"] == step and line["split"] != "train"
         return line["step"] <= step and not again
 
     lines = path.read_bytes().splitlines() if step > 0 and path.exists() else []

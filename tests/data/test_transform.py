@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from dkse_jax.data.transform import Transform, centre_view, min_side_for_crops, normalise, stretched
+from dkse_jax.data.transform import (
+    Transform,
+    autocontrast,
+    centre_view,
+    min_side_for_crops,
+    normalise,
+)
 
 
 def test_centre_view_takes_the_middle_square():
@@ -62,9 +68,9 @@ def test_stretched_levels_take_out_tint_and_exposure():
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 256, (40, 50, 1), np.uint8).repeat(3, 2)
     faded = np.round(picture * [0.5, 0.45, 0.3] + [60, 50, 20]).astype(np.uint8)
-    assert np.abs(stretched(faded).astype(int) - stretched(picture)).max() <= 4
-    assert stretched(faded).min() == 0
-    assert stretched(faded).max() == 255
+    assert np.abs(autocontrast(faded).astype(int) - autocontrast(picture)).max() <= 4
+    assert autocontrast(faded).min() == 0
+    assert autocontrast(faded).max() == 255
 
 
 def test_the_view_stretches_the_whole_picture_before_it_is_cut():

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from dkse_jax import devices
+from dkse_jax import sharding
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.evaluation import evaluate
@@ -15,7 +15,7 @@ from dkse_jax.models.dkse_net import DKSENet
 def network():
     model = DKSENet(3, width=4)
     variables = jax.jit(model.init)(jax.random.key(0), np.zeros((1, 32, 32, 3), np.float32))
-    return model, variables, make_forward(model, Transform(32), devices.make_mesh())
+    return model, variables, make_forward(model, Transform(32), sharding.make_mesh())
 
 
 def noise(examples):
@@ -30,7 +30,7 @@ def test_every_example_counts_once_whatever_the_batch(network, examples):
     model, variables, forward = network
     pictures, source = noise(examples)
     # 7 is not a multiple of the 8 devices: predict enlarges it to 8.
-    mesh = devices.make_mesh()
+    mesh = sharding.make_mesh()
     result = predict(forward, variables, source, Transform(32), mesh, batch_size=7, threads=2)
     logits, _ = model.apply(variables, normalise(pictures, Transform(32)))
     assert result.shape == (examples, 3)
@@ -44,9 +44,9 @@ def test_devices_give_one_devices_counts_exactly(network):
     labels = np.arange(23, dtype=np.int32) % 3
 
     def metrics(device_count, fsdp):
-        mesh = devices.make_mesh(jax.devices()[:device_count], fsdp=fsdp)
+        mesh = sharding.make_mesh(jax.devices()[:device_count], fsdp=fsdp)
         forward = make_forward(model, Transform(32), mesh)
-        placed = jax.device_put(variables, devices.shardings(variables, mesh))
+        placed = jax.device_put(variables, sharding.shardings(variables, mesh))
         found = predict(forward, placed, source, Transform(32), mesh, batch_size=8, threads=2)
         result = summarise(
             found, labels, source.ids, source.class_names, bootstrap_samples=20, seed=0
@@ -70,6 +70,6 @@ def test_an_example_that_gets_lost_is_noticed(network, monkeypatch):
         return list(whole(*args, **named))[:-1]
 
     monkeypatch.setattr(evaluate, "evaluation_batches", drops_the_remainder)
-    mesh = devices.make_mesh()
+    mesh = sharding.make_mesh()
     with pytest.raises(AssertionError, match="8 results for 9 examples"):
         predict(forward, variables, source, Transform(32), mesh, batch_size=8, threads=2)

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from dkse_jax import devices
+from dkse_jax import sharding
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform
-from dkse_jax.devices import enough_for_all
 from dkse_jax.evaluation.evaluate import predict
 from dkse_jax.evaluation.metrics import accuracy_and_loss, summarise
+from dkse_jax.sharding import round_up_to_devices
 
 SIZES = {
     "1": lambda batch: 1,
@@ -58,7 +58,7 @@ def brute_force(scores: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) 
 @settings(max_examples=6, phases=[Phase.generate])  # a seed does not get simpler
 @given(batch=st.integers(1, 40), classes=st.integers(2, 6), seed=st.integers(0, 2**32 - 1))
 def test_metrics_equal_brute_force_over_every_example(size, batch, classes, seed):
-    padded = enough_for_all(batch)
+    padded = round_up_to_devices(batch)
     n = SIZES[size](padded if seed % 2 else batch)
     rng = np.random.default_rng(seed)
     weights = rng.integers(1, 5, size=(n, classes)).astype(np.float32)  # small: there are equals
@@ -78,7 +78,7 @@ def test_metrics_equal_brute_force_over_every_example(size, batch, classes, seed
         None,
         make_source(labels, names),
         Transform(2),
-        devices.make_mesh(),
+        sharding.make_mesh(),
         batch_size=batch,
         threads=1 + seed % 3,
     )

@@ -3,12 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from dkse_jax.evaluation.metrics import (
-    bootstrap_interval,
-    calibration_error,
-    confusion,
-    summarise,
-)
+from dkse_jax.evaluation.metrics import bootstrap_interval, calibration_error, confusion, summarise
 
 
 def random_split(n: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

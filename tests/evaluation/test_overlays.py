@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dkse_jax import devices
+from dkse_jax import sharding
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.evaluation import overlays
@@ -90,7 +90,7 @@ def test_each_map_is_that_of_its_picture_and_its_predicted_class(judged, tmp_pat
     monkeypatch.setattr(
         overlays, "overlay", lambda picture, heat: heats.append(heat) or np.zeros_like(picture)
     )
-    explain = overlays.make_explain(net, variables, Transform(32), "dkse_6", devices.make_mesh())
+    explain = overlays.make_explain(net, variables, Transform(32), "dkse_6", sharding.make_mesh())
     write_overlays(
         tmp_path / "gradcam",
         explain=explain,

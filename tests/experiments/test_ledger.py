@@ -5,8 +5,8 @@ from dkse_jax.errors import UserError
 from dkse_jax.experiments import ledger
 from dkse_jax.experiments.ledger import gflops_verdict, parameters_verdict
 from dkse_jax.experiments.published import TABLES
-from dkse_jax.experiments.reproduction import PAGES, RESULTS, filled
 from dkse_jax.models import create_model
+from scripts.fill_pages import PAGES, RESULTS, filled
 
 
 @pytest.mark.parametrize(

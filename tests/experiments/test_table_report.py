@@ -1,6 +1,6 @@
 from dkse_jax.experiments.compare import Difference
 from dkse_jax.experiments.published import Cells
-from dkse_jax.experiments.report import Line, as_csv, as_markdown
+from dkse_jax.experiments.table_report import Line, as_csv, as_markdown
 from dkse_jax.experiments.tables import Row
 
 COMMAND = "python ablate.py --table=1"

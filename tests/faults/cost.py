@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from dkse_jax.workdir import checkpoint, leaves
+from dkse_jax.workdir import checkpoint, checkpoint_leaves
 
 REPEATS = 5
 
@@ -37,7 +37,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as workdir:
         root = Path(workdir) / "checkpoints"
         save = seconds(lambda: checkpoint.save(workdir, 1, variables, training, {}))
-        finite = seconds(lambda: leaves.check_finite({**variables, **training}, 1))
+        finite = seconds(lambda: checkpoint_leaves.check_finite({**variables, **training}, 1))
         digests = seconds(lambda: checkpoint.digests(root / "1"))
         verify = seconds(lambda: checkpoint.verify(root, 1))
     print(f"state             {2 * noise.nbytes / 1e6:.0f} MB")

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from dkse_jax import devices
+from dkse_jax import sharding
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform
 from dkse_jax.evaluation import evaluate
@@ -23,7 +23,7 @@ def judged(n, device_count):
     pictures, labels = noise(n)
     ids = tuple(map(str, range(n)))
     source = Source(("a", "b", "c"), ids, labels, ids, lambda i, side: pictures[i])
-    mesh = devices.make_mesh(jax.devices()[:device_count])
+    mesh = sharding.make_mesh(jax.devices()[:device_count])
     result = evaluate.predict(
         three_means(mesh), {}, source, Transform(32), mesh, batch_size=BATCH, threads=2
     )
@@ -32,7 +32,7 @@ def judged(n, device_count):
 
 def three_means(mesh):
     """A network without weights: the means of the three channels are the logits."""
-    split, whole = devices.split_by_example(mesh), devices.replicated(mesh)
+    split, whole = sharding.batch_sharding(mesh), sharding.replicated(mesh)
 
     def classify(images):
         return jax.nn.log_softmax(images.astype(np.float32).mean((1, 2)) / 8)

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from dkse_jax.training.loop import restored_state
-from dkse_jax.training.plan import make_plan
+from dkse_jax.training.setup import make_setup
 from dkse_jax.workdir import description
 
 ROOT = Path(__file__).parents[2]
@@ -125,7 +125,7 @@ def last_step(workdir: Path) -> int:
 
 def arrays(workdir: Path) -> tuple[int, dict[str, bytes]]:
     """The newest step of a workdir, and every array of its state, as bytes by name."""
-    plan = make_plan(description.load_config(workdir))
+    plan = make_setup(description.load_config(workdir))
     state, step = restored_state(workdir, plan.target())
     assert state is not None, "no checkpoint can be restored"
     leaves = jax.tree_util.tree_leaves_with_path(state)

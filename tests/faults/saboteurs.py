@@ -77,7 +77,7 @@ def signals_unheard() -> None:
 
     from dkse_jax import interrupts
 
-    interrupts.breakable = contextlib.nullcontext
+    interrupts.interruptible = contextlib.nullcontext
 
 
 def failed_saves_unnoticed() -> None:
@@ -98,9 +98,10 @@ def failed_saves_unnoticed() -> None:
 
 def lock_forgotten() -> None:
     """Nobody asks whether another run is at work."""
-    from dkse_jax.workdir import lock
 
-    lock._take = lambda descriptor, workdir: None
+    from dkse_jax import files
+
+    files._take = lambda descriptor, workdir: None
 
 
 def remainder_dropped() -> None:
@@ -131,7 +132,7 @@ def padding_counted() -> None:
 
 def rows_of_the_other() -> None:
     """Each of two processes reads the half of a batch that is the other's."""
-    from dkse_jax import devices
+    from dkse_jax import sharding
 
-    whole = devices.own_rows
-    devices.own_rows = lambda mesh, size: (whole(mesh, size) + size // 2) % size
+    whole = sharding.local_indices
+    sharding.local_indices = lambda mesh, size: (whole(mesh, size) + size // 2) % size

@@ -6,7 +6,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 from safetensors.numpy import save_file
 
-from dkse_jax import devices
+from dkse_jax import sharding
 from dkse_jax.errors import UserError
 from dkse_jax.models import create_model
 from dkse_jax.models.importer import layouts
@@ -27,7 +27,7 @@ def fresh(config, variables_of):
 def best_of(run, config):
     model = create_model(config.model, 3)
     shapes = jax.eval_shape(model.init, jax.random.key(0), IMAGE)
-    target = devices.abstract(shapes, devices.make_mesh())
+    target = sharding.abstract(shapes, sharding.make_mesh())
     return checkpoint.restore_variables(run, checkpoint.best_step(run), target)
 
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from dkse_jax import devices
+from dkse_jax import sharding
 from dkse_jax.data.pipeline import training_batches
 from dkse_jax.errors import UserError
 from dkse_jax.interrupts import Interrupted
@@ -102,9 +102,9 @@ def state_of(workdir, config):
 
     model = create_model(config.model, 3)
     optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, STEPS))
-    target = devices.abstract(
+    target = sharding.abstract(
         jax.eval_shape(lambda: create_state(model, optimizer, Transform(32).size, 0)),
-        devices.make_mesh(),
+        sharding.make_mesh(),
     )
     state, step = loop.restored_state(workdir, target)
     assert step == STEPS
@@ -167,7 +167,7 @@ def test_batches_are_put_on_the_devices_before_the_step(config, tmp_path, monkey
     monkeypatch.setattr(loop, "compiled", guarded)
     config.train.epochs, config.devices.fsdp = 0.6, 8
     train(config, tmp_path / "run")
-    assert seen == [devices.split_by_example(devices.make_mesh(fsdp=8))] * 2
+    assert seen == [sharding.batch_sharding(sharding.make_mesh(fsdp=8))] * 2
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(config, tmp_path):

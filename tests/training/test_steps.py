@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from dkse_jax import devices
+from dkse_jax import sharding
 from dkse_jax.data.pipeline import training_batches
 from dkse_jax.data.sources import load_splits
 from dkse_jax.data.transform import Transform
@@ -65,7 +65,7 @@ def thin_network(dtype, *, remat=False):
 @functools.cache
 def first_state(dtype):
     *_, fresh_state = thin_network(dtype)
-    mesh = devices.make_mesh(jax.local_devices()[:1])
+    mesh = sharding.make_mesh(jax.local_devices()[:1])
     return jax.tree.map(np.asarray, initialise(fresh_state, mesh))
 
 
@@ -75,9 +75,9 @@ def compiled(dtype, device_count, fsdp, examples, remat=False):
 
     Without LLVM's optimisation, which takes longer than all the steps.
     """
-    mesh = devices.make_mesh(jax.devices()[:device_count], fsdp=fsdp)
+    mesh = sharding.make_mesh(jax.devices()[:device_count], fsdp=fsdp)
     model, optimizer, _ = thin_network(dtype, remat=remat)
-    target = devices.abstract(first_state(dtype), mesh)
+    target = sharding.abstract(first_state(dtype), mesh)
     images = jax.ShapeDtypeStruct((examples, 32, 32, 3), np.uint8)
     labels = jax.ShapeDtypeStruct((examples,), np.int32)
     step = make_train_step(model, optimizer, thin_config(), Transform(32), mesh)
@@ -95,9 +95,11 @@ def run(dtype, device_count, fsdp, steps, examples, draws):
         rng = np.random.default_rng(draw)
         images = rng.integers(0, 256, (examples, 32, 32, 3), dtype=np.uint8)
         labels = rng.integers(0, 3, examples, dtype=np.int32)
-        state = jax.device_put(first, devices.shardings(first, mesh))
-        rows = devices.own_rows(mesh, examples)
-        images, labels = (devices.on_mesh(x[rows], examples, mesh) for x in (images, labels))
+        state = jax.device_put(first, sharding.shardings(first, mesh))
+        rows = sharding.local_indices(mesh, examples)
+        images, labels = (
+            sharding.to_global_array(x[rows], examples, mesh) for x in (images, labels)
+        )
         for i in range(steps):
             state, sums = step(state, images, labels)
             losses[draw, i] = sums["loss"]
@@ -131,7 +133,7 @@ def test_eight_devices_hold_an_eighth_of_the_large_arrays():
     parts = {
         jax.tree_util.keystr(path): leaf.size // leaf.addressable_shards[0].data.size
         for path, leaf in jax.tree_util.tree_leaves_with_path((state.params, state.opt_state))
-        if leaf.size >= devices.LEAST_SHARDED
+        if leaf.size >= sharding.LEAST_SHARDED
     }
     assert set(parts.values()) == {8}
     assert len(parts) == 2 * 4  # the kernels of separable_11, 13, 14 and one branch, and momentum
@@ -174,7 +176,7 @@ def test_recomputation_takes_less_memory_and_gives_the_same_losses():
     images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
     losses = []
     for step in (plain, thrifty):
-        state = jax.device_put(first_state(jnp.float32), devices.replicated(mesh))
+        state = jax.device_put(first_state(jnp.float32), sharding.replicated(mesh))
         for _ in range(2):
             state, metrics = step(state, images, np.arange(64, dtype=np.int32) % 3)
         losses.append(metrics["loss"])
@@ -195,9 +197,9 @@ def test_steps_count_and_move_every_weight_and_statistic():
 
 def test_another_seed_gives_other_weights():
     model, optimizer = DKSENet(3, width=4), optax.sgd(0.1)
-    mesh = devices.make_mesh(fsdp=8)
+    mesh = sharding.make_mesh(fsdp=8)
     state = initialise(lambda: create_state(model, optimizer, 32, seed=1), mesh)
-    assert jax.tree.map(lambda leaf: leaf.sharding, state) == devices.shardings(state, mesh)
+    assert jax.tree.map(lambda leaf: leaf.sharding, state) == sharding.shardings(state, mesh)
     kernels = (tree.params["dilated_1"]["kernel"] for tree in (state, first_state(jnp.float32)))
     assert (np.not_equal(*kernels)).all()
 
@@ -207,7 +209,7 @@ def test_networks_with_and_without_norms_train(config, name):
     """On shapes alone: they are large."""
     config.model.name = name
     model, optimizer = create_model(config.model, 3), optax.sgd(0.1)
-    step = make_train_step(model, optimizer, config, Transform(64), devices.make_mesh())
+    step = make_train_step(model, optimizer, config, Transform(64), sharding.make_mesh())
     state = jax.eval_shape(lambda: create_state(model, optimizer, 64, seed=0))
     images = jax.ShapeDtypeStruct((8, 64, 64, 3), jnp.uint8)
     after, metrics = jax.eval_shape(step, state, images, jax.ShapeDtypeStruct((8,), jnp.int32))

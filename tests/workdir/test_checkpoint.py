@@ -13,8 +13,9 @@ import optax
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec, SingleDeviceSharding
 
+from dkse_jax import files
 from dkse_jax.errors import UserError
-from dkse_jax.workdir import checkpoint, files
+from dkse_jax.workdir import checkpoint
 from dkse_jax.workdir.checkpoint import DamagedCheckpoint
 
 MESH = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))

@@ -3,14 +3,14 @@
 import jax
 import numpy as np
 
-from dkse_jax import devices
+from dkse_jax import sharding
 from dkse_jax.workdir import checkpoint
 
 
 def test_what_every_device_holds_is_saved_without_compiling_anything(tmp_path):
-    mesh = devices.make_mesh()
+    mesh = sharding.make_mesh()
     values = np.arange(16 * 24, dtype=np.float32).reshape(16, 24)
-    state = jax.device_put({"params": values}, devices.replicated(mesh))
+    state = jax.device_put({"params": values}, sharding.replicated(mesh))
     jax.block_until_ready(state)
     compiled = []
 
@@ -23,7 +23,7 @@ def test_what_every_device_holds_is_saved_without_compiling_anything(tmp_path):
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
     assert not [event for event in compiled if "compile" in event]
-    target = devices.abstract(state, mesh)
+    target = sharding.abstract(state, mesh)
     step, variables, _ = checkpoint.restore_newest(tmp_path, target, target)
     assert step == 3
     np.testing.assert_array_equal(variables["params"], values)

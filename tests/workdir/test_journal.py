@@ -190,7 +190,7 @@ def test_the_line_of_a_step_that_is_judged_once_more_is_dropped(tmp_path):
         for step in (1, 2, 3):
             journal.write(step, "train", {"loss": 1.0})
             journal.write(step, "val", {"loss": 2.0})
-    with Journal(tmp_path, 2, tensorboard=False, unjudged=True):
+    with Journal(tmp_path, 2, tensorboard=False, unevaluated=True):
         pass
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [(line["step"], line["split"]) for line in lines] == [

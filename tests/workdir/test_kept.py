@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dkse_jax import devices
+from dkse_jax import sharding
 from dkse_jax.workdir import checkpoint
 
 KEPT = ["0.1.0"]  # the versions of this package that wrote them
@@ -48,7 +48,7 @@ def test_what_an_earlier_version_saved_loads_exactly(version):
     workdir = Path(__file__).parent / "kept" / version
     assert checkpoint.latest_step(workdir) == checkpoint.best_step(workdir) == STEP
     expected = state()
-    found = checkpoint.restore(workdir, STEP, *devices.abstract(expected, devices.make_mesh()))
+    found = checkpoint.restore(workdir, STEP, *sharding.abstract(expected, sharding.make_mesh()))
     assert jax.tree.structure(found) == jax.tree.structure(expected)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         assert one.dtype == other.dtype

@@ -1,0 +1,140 @@
+"""How the scripts talk: flags in; for every mistake of the user's one sentence and exit code 2."""
+
+import itertools
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from absl import flags
+
+from dkse_jax import interrupts
+from dkse_jax.config import unknown_field, validate
+from dkse_jax.errors import UserError, nearest, tell
+
+_HELP = {"--help", "-help", "-h", "-?", "--helpfull"}
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+
+
+def run(
+    main: Callable[[], None],
+    flag_values: flags.FlagValues = flags.FLAGS,
+    positional: Sequence[str] = (),
+) -> None:
+    """Parses `sys.argv` into the flags, checks the config flag if there is one, calls `main`.
+
+    A flag named `config` is one of `config_flags.DEFINE_config_file`. UserError, also from
+    `main`, ends the program with its sentence and exit code 2; SIGINT and SIGTERM with 130 and 143
+    (see `interrupts`); other exceptions are bugs and keep their traceback. `--help` prints the
+    docstring of main's module. The flags `positional` may also be given, in this order, as
+    arguments without a name.
+    """
+    try:
+        with interrupts.installed():
+            if _HELP & set(sys.argv[1:]):
+                print(_help(main, flag_values))
+                sys.exit(0)
+            _parse(main, flag_values, positional)
+            main()
+    except UserError as error:
+        tell(error)
+        sys.exit(2)
+    except interrupts.Interrupted as signal:
+        print(signal, file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(signal.exit_code)  # sys.exit would wait for threads, which may wait for data
+
+
+def _module(main: Callable[[], None]) -> str:
+    """Returns the name under which absl files the flags of main's module."""
+    return sys.argv[0] if main.__module__ == "__main__" else main.__module__
+
+
+def _help(main: Callable[[], None], flag_values: flags.FlagValues) -> str:
+    docstring = sys.modules[main.__module__].__doc__ or ""
+    return f"{docstring.strip()}\n\nflags:\n{flag_values.module_help(_module(main))}"
+
+
+def _parse(
+    main: Callable[[], None], flag_values: flags.FlagValues, positional: Sequence[str]
+) -> None:
+    has_config = "config" in flag_values
+    if has_config:
+        _check_config_arguments(sys.argv[1:])
+    try:
+        rest = flag_values(sys.argv)[1:]
+    except flags.UnrecognizedFlagError as error:
+        names = [flag.name for flag in flag_values.get_key_flags_for_module(_module(main))]
+        raise UserError(
+            f"--{error.flagname} is not a flag{nearest(error.flagname, names)}"
+        ) from error
+    except flags.IllegalFlagValueError as error:
+        raise UserError(_illegal_value(error, flag_values)) from error
+    except flags.Error as error:
+        raise UserError(str(error)) from error
+    except SyntaxError as error:
+        raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
+    except AttributeError as error:
+        if error.name != "get_config":
+            raise
+        raise UserError("the config file has no function get_config") from error
+    for name in positional:
+        if rest and flag_values[name].value is None:
+            flag_values[name].value = rest.pop(0)
+    if rest:
+        raise UserError(f'"{rest[0]}" is not a flag; write --name=value')
+    if has_config and flag_values["config"].value is not None:
+        validate(flag_values["config"].value)
+
+
+def _check_config_arguments(arguments: list[str]) -> None:
+    """Checks the config file and the names of the overridden fields.
+
+    config_flags would report these late, or as KeyError and AttributeError like a bug.
+    """
+    seen = False
+    for argument, following in itertools.pairwise([*arguments, ""]):
+        if found := re.fullmatch(r"--?config(?:=(.*))?", argument):
+            _check_config_file(found[1] if found[1] is not None else following)
+            seen = True
+        elif found := re.match(r"--?(?:no)?config\.([^=]*)", argument):
+            if mistake := unknown_field(found[1]):
+                raise UserError(mistake)
+            if not seen:
+                raise UserError(f"{argument} needs --config=FILE before it")
+
+
+def _check_config_file(value: str) -> None:
+    path = Path(value.partition(":")[0])
+    if not path.is_file():
+        files = [file.name for file in path.parent.glob("*.py")]
+        raise UserError(f"there is no config file {path}{nearest(path.name, files)}")
+    if path.suffix != ".py":
+        raise UserError(f"the config file {path} is not a Python file")
+
+
+def _illegal_value(error: flags.IllegalFlagValueError, flag_values: flags.FlagValues) -> str:
+    """Returns the sentence about a value that its flag refused."""
+    name, _, value = str(error).removeprefix("flag --").partition("=")
+    if "must have a value other than None" in value:
+        return f"--{name} is missing: {flag_values[name].help}"
+    value = value.removesuffix(f": {error.__context__}")
+    if name == "config" and error.__context__:
+        return _config_mistake(value, error.__context__)
+    kind = flag_values[name].flag_type()
+    if kind in _KINDS:
+        return f"--{name} is {value}, but must be {_KINDS[kind]}"
+    if name.startswith("config."):
+        return f"--{name} is {value}, but must be a tuple such as (3,5)"
+    return f"--{name} is {value}: {error.__context__}"
+
+
+def _config_mistake(value: str, cause: BaseException) -> str:
+    """Returns the sentence about a call of get_config, or raises what get_config raised."""
+    original = cause.__context__ or cause  # config_flags raises a copy with the traceback as text
+    if isinstance(original, TypeError) and "get_config() takes 0" in str(original):
+        return f"--config is {value}, but that config file has no variants"
+    if isinstance(original, TypeError) and "get_config() missing" in str(original):
+        return f"--config is {value}, but must name a variant, as in {value}:VARIANT"
+    raise original

@@ -1,0 +1,53 @@
+"""Checks a folder of images before anything is trained on it: dkse-check IMAGES
+
+Reads every image once and reports all that is wrong: mistakes in the folder or in its
+metadata.csv, images that cannot be read, and images that are in two splits or in two classes,
+as exact or near duplicates. Exit code 0 without a problem, 1 with one.
+"""
+
+import sys
+
+from absl import flags
+
+from dkse_jax import cli
+from dkse_jax.errors import UserError
+
+FLAGS = flags.FlagValues()  # its own, since other modules have flags of these names
+_ROOT = flags.DEFINE_string("root", None, "The folder of the images.", flag_values=FLAGS)
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "As config.seed: of the splits that the folder does not give.", flag_values=FLAGS
+)
+_VAL_PERCENT = flags.DEFINE_float(
+    "val_percent", 15.0, "As config.data.folder.val_percent.", flag_values=FLAGS
+)
+_TEST_PERCENT = flags.DEFINE_float(
+    "test_percent", 15.0, "As config.data.folder.test_percent.", flag_values=FLAGS
+)
+_IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", 299, "As config.data.image_size: smaller pictures are counted.", flag_values=FLAGS
+)
+
+
+def main() -> None:
+    """Prints the report; ends the program with exit code 1 where there is trouble."""
+    if not _ROOT.value:
+        raise UserError("name the folder of the images: dkse-check IMAGES")
+    from dkse_jax.data.tools.check import check
+
+    problems = check(
+        _ROOT.value,
+        seed=_SEED.value,
+        val_percent=_VAL_PERCENT.value,
+        test_percent=_TEST_PERCENT.value,
+        image_size=_IMAGE_SIZE.value,
+    )
+    sys.exit(1 if problems else 0)
+
+
+def run() -> None:
+    """Runs the command."""
+    cli.run(main, FLAGS, positional=("root",))
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,53 @@
+"""Packs a folder of images into record files: dkse-pack IMAGES OUT
+
+OUT, a new folder, then holds what data.source=records trains on and TensorFlow Datasets reads: the
+files of the images unchanged, with label, group, id and split, in shards of about 256 MiB. Where
+IMAGES gives no splits, they are those of a training with the same --seed, --val_percent and
+--test_percent. A stopped command continues where it was, and packs no finished shard again.
+Once all is packed it verifies every checksum, and packs again what is missing or damaged. The same
+images give the same bytes.
+"""
+
+from absl import flags
+
+from dkse_jax import cli
+from dkse_jax.errors import UserError
+
+FLAGS = flags.FlagValues()  # its own, since other modules have flags of these names
+_ROOT = flags.DEFINE_string("root", None, "The folder of the images.", flag_values=FLAGS)
+_OUT = flags.DEFINE_string("out", None, "A new folder for the records.", flag_values=FLAGS)
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "As config.seed: of the splits that the folder does not give.", flag_values=FLAGS
+)
+_VAL_PERCENT = flags.DEFINE_float(
+    "val_percent", 15.0, "As config.data.folder.val_percent.", flag_values=FLAGS
+)
+_TEST_PERCENT = flags.DEFINE_float(
+    "test_percent", 15.0, "As config.data.folder.test_percent.", flag_values=FLAGS
+)
+
+
+def main() -> None:
+    """Packs, or verifies what is packed already."""
+    if not _ROOT.value or not _OUT.value:
+        raise UserError(
+            "name the folder of the images and a new one for the records: dkse-pack IMAGES OUT"
+        )
+    from dkse_jax.data.tools.pack import pack
+
+    pack(
+        _ROOT.value,
+        _OUT.value,
+        seed=_SEED.value,
+        val_percent=_VAL_PERCENT.value,
+        test_percent=_TEST_PERCENT.value,
+    )
+
+
+def run() -> None:
+    """Runs the command."""
+    cli.run(main, FLAGS, positional=("root", "out"))
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,32 @@
+"""Lines for whoever waits."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+
+from dkse_jax.text import plain_text
+
+
+def log(line: str) -> None:
+    """Prints a line at once, as plain text, whatever names are in it."""
+    print(plain_text(line), flush=True)
+
+
+def with_progress[T](items: Iterable[T], total: int, doing: str) -> Iterator[T]:
+    """The items as they come, with a line on stderr while that takes longer than two seconds.
+
+    Args:
+        items: made while they are asked for.
+        total: how many there will be.
+        doing: what begins the line, such as "painting pictures".
+    """
+    start = shown = time.monotonic()
+    for done, item in enumerate(items, 1):
+        now = time.monotonic()
+        if now - start > 2 and (now - shown > 1 or done == total):
+            left = (now - start) / done * (total - done)
+            end = "\n" if done == total else ""
+            line = f"\r{doing}: {done} of {total}, {left:.0f} s left  "
+            print(line, end=end, file=sys.stderr, flush=True)
+            shown = now
+        yield item

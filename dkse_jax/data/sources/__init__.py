@@ -1,0 +1,120 @@
+"""What a split is: names, labels, groups, and a way to read image i."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from dkse_jax.data.transform import Transform
+from dkse_jax.errors import UserError, nearest
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One split of a data set.
+
+    Attributes:
+        class_names: sorted by name; a label is an index into it.
+        ids: the stable name of each example (a path relative to the root, say); of many examples,
+            they may be read only when they are asked for, and so may the groups.
+        labels: (N,) int32.
+        groups: of each example; those of one group (a book, a series) are not independent.
+        read: (index, min_side) -> uint8 (H, W, 3). A reader may return a picture smaller than
+            the original, as long as its shorter side is at least min_side pixels; with
+            min_side None it is the original.
+    """
+
+    class_names: tuple[str, ...]
+    ids: Sequence[str]
+    labels: np.ndarray
+    groups: Sequence[str]
+    read: Callable[[int, int | None], np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def load_splits(data_config: ConfigDict, seed: int) -> dict[str, Source]:
+    """The sources "train", "val" and "test" that `config.data` describes.
+
+    Args:
+        data_config: `config.data`.
+        seed: of the synthetic pictures, and of the splits that a folder does not give.
+
+    Raises:
+        UserError: the data are not what the config says.
+    """
+    splits = _load_whole(data_config, seed)
+    if not data_config.classes:
+        return splits
+    names = splits["train"].class_names
+    if data_config.classes > len(names):
+        raise UserError(
+            f"config.data.classes is {data_config.classes}, but the data have only {len(names)}:"
+            f" {', '.join(names)}"
+        )
+    return {name: _first_classes(split, data_config.classes) for name, split in splits.items()}
+
+
+def subset(source: Source, places: np.ndarray) -> Source:
+    """The examples at some places of a source, in that order."""
+    return dataclasses.replace(
+        source,
+        ids=tuple(source.ids[i] for i in places),
+        labels=source.labels[places],
+        groups=tuple(source.groups[i] for i in places),
+        read=lambda index, min_side: source.read(int(places[index]), min_side),
+    )
+
+
+def _load_whole(data_config: ConfigDict, seed: int) -> dict[str, Source]:
+    # The imports are here since each source needs Source, and to start without what is not used.
+    if data_config.source == "synthetic":
+        from dkse_jax.data.sources import synthetic
+
+        sizes = data_config.synthetic
+        return synthetic.load_splits(
+            size=Transform.of(data_config).size,
+            kinds=sizes.kinds,
+            per_kind={
+                "train": sizes.train_per_kind,
+                "val": sizes.val_per_kind,
+                "test": sizes.test_per_kind,
+            },
+            seed=seed,
+        )
+    if data_config.source == "folder":
+        from dkse_jax.data.sources.folder import load_folder
+
+        shares = data_config.folder
+        return load_folder(data_config.root, seed, shares.val_percent, shares.test_percent)
+    if data_config.source == "records":
+        from dkse_jax.data.sources.records import load_records
+
+        return load_records(data_config.root)
+    if data_config.source == "tfds":
+        from dkse_jax.data.sources.tfds import load_tfds
+
+        return load_tfds(data_config.tfds, data_config.root)
+    raise UserError(
+        f'there is no data source "{data_config.source}"'
+        + nearest(data_config.source, ("synthetic", "folder", "records", "tfds"))
+    )
+
+
+def _first_classes(source: Source, classes: int) -> Source:
+    """The examples of the first classes by name."""
+    chosen = subset(source, np.flatnonzero(source.labels < classes))
+    return dataclasses.replace(chosen, class_names=source.class_names[:classes])
+
+
+def load_all(root: str, class_names: Sequence[str]) -> Source:
+    """Every image of a folder, whatever its split, labelled in the class order of the weights.
+
+    Raises:
+        UserError: a mistake in the folder, or a class in it that is not among class_names.
+    """
+    from dkse_jax.data.sources import folder
+
+    return folder.load_all(root, class_names)

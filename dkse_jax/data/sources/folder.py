@@ -1,0 +1,157 @@
+"""A folder of images: one folder for each class, or a metadata.csv beside the images."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from dkse_jax.data.decode import BadImage, decode_image
+from dkse_jax.data.sources import Source
+from dkse_jax.data.sources.listing import (
+    METADATA,
+    Example,
+    Report,
+    check_class_folders,
+    check_root,
+    list_examples,
+    nfc,
+    scan,
+)
+from dkse_jax.data.splits import SPLITS, assign_splits
+from dkse_jax.errors import nearest, refuse
+from dkse_jax.text import plain_text
+
+
+def load_folder(root: str, seed: int, val_percent: float, test_percent: float) -> dict[str, Source]:
+    """The splits of a folder of images; only file names and metadata.csv are read here.
+
+    The folder has either one folder of images for each class (images in folders deeper down
+    count too; hidden files and folders do not), or a metadata.csv with the columns file_name and
+    label, and optionally group and split (train, val or validation, test).
+
+    Args:
+        root: the folder.
+        seed: of the hash that assigns the splits, where the folder does not give them.
+        val_percent: share of the groups (files, where there are no groups) for val.
+        test_percent: likewise for test.
+
+    Returns:
+        The sources "train", "val" and "test", over the same class names; their examples are
+        sorted by id, which is the path relative to the root.
+
+    Raises:
+        UserError: names the first thing that is wrong with the folder.
+    """
+    examples, _ = list_folder(root, seed, val_percent, test_percent, refuse)
+    class_names = tuple(sorted({example.label for example in examples}))
+    return {
+        split: _make_source(class_names, [e for e in examples if e.split == split])
+        for split in SPLITS
+    }
+
+
+def list_folder(
+    root: str, seed: int, val_percent: float, test_percent: float, report: Report
+) -> tuple[list[Example], bool]:
+    """The examples of a folder of images, each with its split, sorted by id.
+
+    Args:
+        root: as in load_folder, and so are seed, val_percent and test_percent.
+        report: takes a sentence about each mistake; what it is about is left out.
+
+    Returns:
+        The examples, and whether the folder itself gives their splits.
+
+    Raises:
+        UserError: a mistake that leaves nothing to list.
+    """
+    root = check_root(root)
+    files, folders = scan(root, report)
+    examples = list_examples(root, files, folders, report)
+    if METADATA not in files:
+        check_class_folders(root, folders, examples, report)
+    class_names = sorted({example.label for example in examples})
+    if len(class_names) < 2:
+        report(f'"{root}" has only the class "{class_names[0]}"; at least 2 are needed')
+    if examples[0].split:
+        _check_given_splits(root, class_names, examples, report)
+        return examples, True
+    classes_of_group: dict[str, set[str]] = {}
+    for example in examples:
+        classes_of_group.setdefault(example.group, set()).add(example.label)
+    split_of = assign_splits(classes_of_group, seed, val_percent, test_percent, report)
+    return [dataclasses.replace(e, split=split_of[e.group]) for e in examples], False
+
+
+def load_all(root: str, class_names: Sequence[str]) -> Source:
+    """Every image of a folder, whatever its split, labelled in the class order of the weights.
+
+    Raises:
+        UserError: as load_folder, or the folder has a class that is not among class_names.
+    """
+    root = check_root(root)
+    examples = list_examples(root, *scan(root, refuse), refuse)
+    names = tuple(nfc(name) for name in class_names)
+    for example in examples:
+        if example.label not in names:
+            refuse(
+                f'"{root}" has the class "{example.label}", which the weights do not know'
+                + nearest(example.label, names)
+            )
+    return _make_source(names, examples)
+
+
+def _make_source(class_names: tuple[str, ...], examples: Sequence[Example]) -> Source:
+    label_of = {name: label for label, name in enumerate(class_names)}
+    paths = tuple(example.path for example in examples)
+    return Source(
+        class_names=class_names,
+        ids=tuple(example.id for example in examples),
+        labels=np.array([label_of[example.label] for example in examples], np.int32),
+        groups=tuple(example.group for example in examples),
+        read=functools.partial(_read, paths, np.array([_version(path) for path in paths])),
+    )
+
+
+def _read(
+    paths: Sequence[str], versions: np.ndarray, index: int, min_side: int | None
+) -> np.ndarray:
+    path = paths[index]
+    image = decode_image(path, min_side)
+    if _version(path) != versions[index]:
+        raise BadImage(
+            plain_text(f'the image "{path}" cannot be read: it changed since the run began')
+        )
+    return image
+
+
+def _version(path: str) -> int:
+    """Differs once the file was written anew; 0 of a file that is gone."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return 0
+    return status.st_mtime_ns ^ status.st_size
+
+
+def _check_given_splits(
+    root: str, class_names: Iterable[str], examples: Iterable[Example], report: Report
+) -> None:
+    """Reports each group that is in two splits, and each split that lacks a class."""
+    splits_of_group: dict[str, list[str]] = {}
+    found = set()
+    for example in examples:
+        splits = splits_of_group.setdefault(example.group, [example.split])
+        if example.split not in splits:
+            splits.append(example.split)
+            report(
+                f'the group "{example.group}" is in both {splits[0]} and {example.split}: '
+                "a group must be whole, or the test measures memory"
+            )
+        found.add((example.label, example.split))
+    for name in class_names:
+        for split in SPLITS:
+            if (name, split) not in found:
+                report(f'the class "{name}" of "{root}" has no images in {split}')

@@ -1,0 +1,243 @@
+"""The files of a folder of records: their names, their form, and whether they are whole.
+
+Such a folder is a data set of TensorFlow Datasets (shards in the array_record format, with
+dataset_info.json and features.json) and, beside it, what a start needs without reading a record:
+the labels, ids and groups of each split as NumPy arrays, and a manifest with the size and the
+SHA-256 of every file.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from dkse_jax.data.sources.listing import Example
+from dkse_jax.data.splits import SPLITS
+from dkse_jax.errors import refuse
+from dkse_jax.files import sync
+from dkse_jax.text import plain_text
+
+NAME = "packed_images"  # of the data set, for TensorFlow Datasets
+MANIFEST = "manifest.json"  # written last: with it, the folder is whole
+JOURNAL = "packing.jsonl"  # what is packed so far
+ARRAYS = ("labels", "ids", "groups")  # of each split
+Entry = tuple[int, str]  # the size in bytes and the SHA-256 of a file
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """A file of records: its name, and the examples in it with the sizes of their files."""
+
+    name: str
+    examples: Sequence[Example]
+    sizes: Sequence[int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What a folder of records holds.
+
+    Attributes:
+        class_names: sorted; a label is an index into them.
+        shards: of each split, the number of records in each shard, in order.
+        files: of every file but the manifest, its size in bytes and its SHA-256.
+        inputs: the SHA-256 of the list of what was packed.
+    """
+
+    class_names: list[str]
+    shards: dict[str, dict[str, int]]
+    files: dict[str, Entry]
+    inputs: str
+
+
+def read_manifest(folder: epath.Path) -> Manifest:
+    """The manifest of a folder of records.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    try:
+        tree = json.loads((folder / MANIFEST).read_text())
+    except FileNotFoundError:
+        refuse(_why_no_manifest(folder))
+    except Exception as error:  # what a remote file system raises can be anything
+        refuse(f'"{folder / MANIFEST}" cannot be read: {reason_of(error)}')
+    if not _is_manifest(tree):
+        refuse(f'"{folder / MANIFEST}" is damaged: it is not what dkse-pack writes')
+    return Manifest(**tree)
+
+
+def _why_no_manifest(folder: epath.Path) -> str:
+    if (folder / JOURNAL).exists():
+        return f'"{folder}" is not packed to the end: start dkse-pack again'
+    if not is_remote(folder) and not folder.exists():
+        return f'the folder "{folder}" does not exist'
+    return (
+        f'"{folder}" holds no records, since it has no {MANIFEST}: '
+        "dkse-pack makes them of a folder of images, which data.source=folder reads"
+    )
+
+
+def mistake_of(file: epath.Path, size: int, digest: str, *, through: bool) -> str:
+    """A sentence about a file that is missing or damaged; "" for a whole one.
+
+    Args:
+        file: its place.
+        size: in bytes.
+        digest: its SHA-256.
+        through: whether to compare the digest too, which reads the file.
+    """
+    try:
+        found = file.stat().length
+        if found != size:
+            return f'"{file}" is damaged: it has {found:,} bytes instead of {size:,}'
+        if through and not is_remote(file) and digest_of(file) != digest:
+            return f'"{file}" is damaged: its checksum is not that of the manifest'
+    except FileNotFoundError:
+        return f'"{file}" is missing'
+    except Exception as error:
+        return f'"{file}" cannot be read: {reason_of(error)}'
+    return ""
+
+
+def digest_of(file: Path | epath.Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def array_name(split: str, array: str) -> str:
+    """The file of one of ARRAYS."""
+    return f"{split}.{array}.npy"
+
+
+def features(class_names: Sequence[str]):
+    """The features of a record, for TensorFlow Datasets; an image is stored as its file was."""
+    import tensorflow_datasets as tfds  # here, since importing it takes half a second
+
+    return tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "label": tfds.features.ClassLabel(names=list(class_names)),
+            "group": tfds.features.Text(),
+            "id": tfds.features.Text(),
+        }
+    )
+
+
+def id_and_image(record: bytes) -> tuple[str, bytes]:
+    """What a record is of, and the content of the image's file.
+
+    Without what `features` would do besides, which takes as long as to read the record.
+    """
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    held = tf_example_pb2.Example.FromString(record).features.feature
+    name, image = (held[key].bytes_list.value[0] for key in ("id", "image"))
+    return as_text(name), image
+
+
+def serialiser(class_names: Sequence[str]) -> Callable[[Example, bytes], bytes]:
+    """Makes a record of an example and the content of its file."""
+    from tensorflow_datasets.core.example_serializer import ExampleSerializer
+
+    label_of = {name: label for label, name in enumerate(class_names)}
+    connector = features(class_names)
+    to_bytes = ExampleSerializer(connector.get_serialized_info()).serialize_example
+
+    def serialise(example: Example, content: bytes) -> bytes:
+        fields = {
+            "image": content,
+            "label": label_of[example.label],
+            "group": as_bytes(example.group),
+            "id": as_bytes(example.id),
+        }
+        return to_bytes(connector.encode_example(fields))
+
+    return serialise
+
+
+def write_arrays(
+    folder: Path, class_names: Sequence[str], splits: Mapping[str, Sequence[Example]]
+) -> list[str]:
+    """Writes the ARRAYS of each split; returns the names of their files."""
+    label_of = {name: label for label, name in enumerate(class_names)}
+    for split, examples in splits.items():
+        arrays = (
+            np.array([label_of[example.label] for example in examples], np.int32),
+            np.array([as_bytes(example.id) for example in examples]),  # as wide as the longest
+            np.array([as_bytes(example.group) for example in examples]),
+        )
+        for name, array in zip(ARRAYS, arrays, strict=True):
+            np.save(folder / array_name(split, name), array)
+            sync(folder / array_name(split, name))
+    return [array_name(split, name) for split in splits for name in ARRAYS]
+
+
+def write_metadata(
+    folder: Path, class_names: Sequence[str], shards: Mapping[str, Sequence[Shard]]
+) -> list[str]:
+    """Lets TensorFlow Datasets write what its readers want to know; returns the files' names."""
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.dataset_info import DatasetIdentity
+
+    infos = [
+        tfds.core.SplitInfo(
+            name=split,
+            shard_lengths=[len(shard.examples) for shard in of_split],
+            num_bytes=sum(sum(shard.sizes) for shard in of_split),
+            filename_template=tfds.core.ShardedFileTemplate(
+                data_dir=epath.Path(folder),
+                dataset_name=NAME,
+                split=split,
+                filetype_suffix="array_record",
+            ),
+        )
+        for split, of_split in shards.items()
+    ]
+    version = tfds.core.Version("1.0.0")
+    info = tfds.core.DatasetInfo(
+        builder=DatasetIdentity(NAME, version, os.fspath(folder), module_name=""),
+        features=features(class_names),
+        disable_shuffling=True,  # the records are in the order of their ids
+    )
+    info.set_file_format("array_record")
+    info.set_splits(tfds.core.splits.SplitDict(infos))
+    info.write_to_directory(folder)
+    return ["dataset_info.json", "features.json", "label.labels.txt"]
+
+
+def is_remote(file: epath.Path) -> bool:
+    """Whether a file is where `open` does not reach."""
+    return "://" in os.fspath(file)
+
+
+def as_text(data: bytes) -> str:
+    """The inverse of as_bytes."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def as_bytes(name: str) -> bytes:
+    """In UTF-8, and bytes of a file name that are no text as they are."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def reason_of(error: Exception) -> str:
+    """Of what an error says, or else its type, as plain text."""
+    return plain_text(str(error).partition("\n")[0]) or type(error).__name__
+
+
+def _is_manifest(tree: Any) -> bool:
+    names = [field.name for field in dataclasses.fields(Manifest)]
+    try:
+        needed = [name for split in SPLITS for name in tree["shards"][split]]
+        needed += [array_name(split, array) for split in SPLITS for array in ARRAYS]
+        return sorted(tree) == sorted(names) and all(name in tree["files"] for name in needed)
+    except (LookupError, TypeError):
+        return False

@@ -1,0 +1,180 @@
+"""Images that `dkse-pack` packed into record files: read one by one, in any order."""
+
+import bisect
+import concurrent.futures
+import functools
+import itertools
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, overload
+
+import numpy as np
+from etils import epath
+
+from dkse_jax.data.decode import decode_image
+from dkse_jax.data.sources import Source
+from dkse_jax.data.sources.record_files import (
+    ARRAYS,
+    Manifest,
+    array_name,
+    as_text,
+    digest_of,
+    id_and_image,
+    is_remote,
+    mistake_of,
+    read_manifest,
+    reason_of,
+)
+from dkse_jax.data.splits import SPLITS
+from dkse_jax.errors import UserError, refuse
+from dkse_jax.files import cache_folder
+
+# Shards of no more bytes than these together are read through at every start, in about a second.
+# Larger ones are trusted for what their sizes tell, until a record is read, which has its own hash.
+CHECKED_BYTES = 2**29
+_OPEN_SHARDS = 256  # each holds a file descriptor
+_copying = threading.Lock()
+
+
+def load_records(root: str) -> dict[str, Source]:
+    """The splits of a folder of records, as they were in the folder of images.
+
+    Of the records themselves, none is read here if they are many (CHECKED_BYTES).
+
+    Args:
+        root: a local folder, or one that `etils.epath` can read, such as gs://... or s3://...; of
+            those, each file is copied into the user's cache when it is first needed.
+
+    Returns:
+        The sources "train", "val" and "test", whose ids and groups are read when they are asked
+        for. A picture that cannot be decoded is a BadImage; a shard that cannot be read, a
+        UserError that names it.
+
+    Raises:
+        UserError: the folder holds no records, or names the file that is missing or damaged.
+    """
+    folder = epath.Path(root).expanduser()
+    manifest = read_manifest(folder)
+    _check_files(folder, manifest)
+    return {split: _make_source(folder, manifest, split) for split in SPLITS}
+
+
+def _check_files(folder: epath.Path, manifest: Manifest) -> None:
+    """Refuses files that are missing, of a wrong size or, where that is soon told, damaged."""
+    shards = {name for of_split in manifest.shards.values() for name in of_split}
+    small = sum(manifest.files[name][0] for name in shards) <= CHECKED_BYTES
+
+    def mistake(name: str) -> str:
+        size, digest = manifest.files[name]
+        return mistake_of(folder / name, size, digest, through=small or name not in shards)
+
+    with concurrent.futures.ThreadPoolExecutor(16) as executor:  # a remote answer takes a while
+        for sentence in filter(None, executor.map(mistake, manifest.files)):
+            refuse(f"{sentence}; dkse-pack packs anew what is not whole")
+
+
+class Texts(Sequence[str]):
+    """The texts of a NumPy file, which are read when they are asked for.
+
+    Args:
+        file: of an array of bytes, each a text in UTF-8, with bytes of file names that are no text
+            as they are.
+    """
+
+    _STRETCH = 2**16  # texts at a time, of which the memory is given back
+
+    def __init__(self, file: str):
+        self._file = file
+        self._array = np.load(file, mmap_mode="r", allow_pickle=False)
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return tuple(map(as_text, self._array[index].tolist()))
+        return as_text(self._array[index])
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), self._STRETCH):
+            stretch = np.load(self._file, mmap_mode="r", allow_pickle=False)[
+                start : start + self._STRETCH
+            ]
+            yield from map(as_text, stretch.tolist())
+
+
+def _make_source(folder: epath.Path, manifest: Manifest, split: str) -> Source:
+    def local(name: str) -> str:
+        return _local(folder / name, manifest.files[name][1])
+
+    shards = manifest.shards[split]
+    names, ends = list(shards), list(itertools.accumulate(shards.values()))
+    labels, ids, groups = (local(array_name(split, array)) for array in ARRAYS)
+
+    @functools.lru_cache(_OPEN_SHARDS)
+    def reader(shard: int) -> Any:
+        from array_record.python import array_record_module
+
+        return array_record_module.ArrayRecordReader(
+            local(names[shard]), "readahead_buffer_size:0", file_reader_buffer_size=2**15
+        )
+
+    def read_record(index: int) -> bytes:
+        shard = bisect.bisect_right(ends, index)
+        try:
+            start = ends[shard] - shards[names[shard]]
+            return reader(shard).read([index - start])[0]
+        except UserError:
+            raise
+        except Exception as error:
+            refuse(
+                f'"{folder / names[shard]}" is damaged, or gone since the start: '
+                f"{reason_of(error)}; dkse-pack packs it anew"
+            )
+
+    texts = Texts(ids)
+    return Source(
+        class_names=tuple(manifest.class_names),
+        ids=texts,
+        labels=np.load(labels, allow_pickle=False),
+        groups=Texts(groups),
+        read=functools.partial(_read, read_record, texts),
+    )
+
+
+def _read(
+    read_record: Callable[[int], bytes], ids: Texts, index: int, min_side: int | None
+) -> np.ndarray:
+    name, image = id_and_image(read_record(index))
+    if name != ids[index]:  # its label would be another image's
+        refuse(f'the record of "{ids[index]}" holds "{name}": pack the images into a new folder')
+    return decode_image(image, min_side, name=name)
+
+
+def _local(file: epath.Path, digest: str) -> str:
+    """The path of a file; of a remote one, of a copy in the user's cache, whose digest is right."""
+    if not is_remote(file):
+        return os.fspath(file)
+    copy = cache_folder("records") / digest
+    with _copying:
+        if copy.exists():
+            return str(copy)
+        draft = copy.with_suffix(f".{os.getpid()}.partial")
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with file.open("rb") as remote, draft.open("wb") as stream:
+                shutil.copyfileobj(remote, stream, 2**20)
+            if digest_of(draft) != digest:
+                refuse(f'"{file}" is damaged: its checksum is not that of the manifest')
+            draft.replace(copy)
+        finally:
+            draft.unlink(missing_ok=True)
+    return str(copy)

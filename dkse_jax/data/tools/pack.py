@@ -1,0 +1,266 @@
+"""Packs a folder of images into record files, and verifies them."""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+from etils import epath
+
+from dkse_jax.console import log, with_progress
+from dkse_jax.data.decode import read_image_file
+from dkse_jax.data.sources.folder import list_folder
+from dkse_jax.data.sources.listing import Example
+from dkse_jax.data.sources.record_files import (
+    JOURNAL,
+    MANIFEST,
+    NAME,
+    Entry,
+    Manifest,
+    Shard,
+    digest_of,
+    mistake_of,
+    read_manifest,
+    serialiser,
+    write_arrays,
+    write_metadata,
+)
+from dkse_jax.data.splits import SPLITS, check_shares
+from dkse_jax.errors import refuse
+from dkse_jax.files import explain_disk_errors, sync, write_atomically
+from dkse_jax.text import plain_text
+
+SHARD_BYTES = 2**28  # of images, about
+
+
+def pack(root: str, out: str, *, seed: int, val_percent: float, test_percent: float) -> None:
+    """Packs a folder of images, going on where an earlier call ended, and verifies the outcome.
+
+    Args:
+        root: as in load_folder, and so are seed, val_percent and test_percent.
+        out: a local folder.
+
+    Raises:
+        UserError: a mistake in the folder, an image file that cannot be read (one that only cannot
+            be decoded is packed), or an `out` that holds something else.
+    """
+    check_shares(val_percent, test_percent)
+    folder = _check_out(root, out)
+    examples, _ = list_folder(root, seed, val_percent, test_percent, refuse)
+    class_names = sorted({example.label for example in examples})
+    for name in class_names:
+        if name != plain_text(name).strip():  # TensorFlow Datasets keeps them in lines
+            refuse(f'the class "{name}" cannot be packed: its name is no plain text; rename it')
+    splits = {split: [e for e in examples if e.split == split] for split in SPLITS}
+    with explain_disk_errors("cannot pack into", folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with _journal(folder) as journal:
+            _pack_and_verify(root, folder, class_names, splits, journal)
+
+
+def _check_out(root: str, out: str) -> Path:
+    if "://" in out:
+        refuse(f'"{out}" is not a local folder: pack into one, and copy that with its own tool')
+    folder = Path(out).expanduser()
+    if folder.resolve().is_relative_to(Path(root).expanduser().resolve()):
+        refuse(f'"{out}" is inside the folder of the images: name a folder elsewhere')
+    if folder.exists() and not folder.is_dir():
+        refuse(f'"{out}" is not a folder')
+    ours = any((folder / name).exists() for name in (MANIFEST, JOURNAL))
+    if folder.exists() and not ours and any(folder.iterdir()):
+        refuse(f'"{out}" holds something else than records: name a new folder')
+    return folder
+
+
+@contextlib.contextmanager
+def _journal(folder: Path) -> Iterator[TextIO]:
+    """The file that tells what is packed so far, which no other process writes meanwhile."""
+    path = folder / JOURNAL
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            refuse(f'another process is packing into "{folder}": wait for it to end')
+        yield file
+        path.unlink()  # not after an error: the next start goes on from it
+
+
+def _pack_and_verify(
+    root: str,
+    folder: Path,
+    class_names: Sequence[str],
+    splits: dict[str, list[Example]],
+    journal: TextIO,
+) -> None:
+    shards = {split: _shards(split, examples) for split, examples in splits.items()}
+    every = [shard for split in SPLITS for shard in shards[split]]
+    inputs = _digest_of_inputs(every)
+    finished = (folder / MANIFEST).exists()
+    known = _known_files(folder, journal, inputs, root)
+    whole = _whole_files(folder, known)
+    if not (finished and len(whole) == len(known)):
+        whole |= _pack_all([s for s in every if s.name not in whole], folder, class_names, journal)
+        files = {shard.name: whole[shard.name] for shard in every}
+        names = write_arrays(folder, class_names, splits)
+        for name in (*names, *write_metadata(folder, class_names, shards)):
+            files[name] = (folder / name).stat().st_size, digest_of(folder / name)
+        counts = {split: {s.name: len(s.examples) for s in shards[split]} for split in SPLITS}
+        manifest = Manifest(list(class_names), counts, files, inputs)
+        write_atomically(folder / MANIFEST, json.dumps(dataclasses.asdict(manifest), indent=1))
+    size = sum(whole[shard.name][0] for shard in every) / 2**20
+    what = f"{sum(map(len, splits.values())):,} images in {len(every)} shards, {size:,.0f} MiB"
+    log(f'"{folder}" holds {what}; every checksum was verified: data.source=records reads it')
+
+
+def _shards(split: str, examples: Sequence[Example]) -> list[Shard]:
+    """Divides a split into shards of about as many bytes each."""
+    sizes = np.array([os.stat(example.path).st_size for example in examples], np.int64)
+    before, total = np.cumsum(sizes) - sizes, max(1, int(sizes.sum()))
+    count = -(-total // SHARD_BYTES)
+    starts = np.unique(before * count // total, return_index=True)[1].tolist()
+    ends = [*starts[1:], len(examples)]
+    return [
+        Shard(
+            f"{NAME}-{split}.array_record-{number:05d}-of-{len(starts):05d}",
+            examples[start:end],
+            sizes[start:end].tolist(),
+        )
+        for number, (start, end) in enumerate(zip(starts, ends, strict=True))
+    ]
+
+
+def _digest_of_inputs(shards: Sequence[Shard]) -> str:
+    digest = hashlib.sha256()
+    for shard in shards:
+        for example, size in zip(shard.examples, shard.sizes, strict=True):
+            line = (shard.name, example.id, example.label, example.group, size)
+            digest.update(json.dumps(line).encode())
+    return digest.hexdigest()
+
+
+def _known_files(folder: Path, journal: TextIO, inputs: str, root: str) -> dict[str, Entry]:
+    """What the manifest, or else the journal, says of the files; begins an empty journal."""
+    if (folder / MANIFEST).exists():
+        manifest = read_manifest(epath.Path(folder))
+        packed, known = manifest.inputs, manifest.files
+    else:
+        packed, known = _read_journal(journal) or (inputs, {})
+    if packed != inputs:
+        refuse(
+            f'"{folder}" was packed from other images, labels or splits than "{root}" has now: '
+            "name a new folder, or remove that one"
+        )
+    if os.fstat(journal.fileno()).st_size == 0:
+        print(inputs, file=journal, flush=True)
+    return dict(known)
+
+
+def _read_journal(journal: TextIO) -> tuple[str, dict[str, Entry]] | None:
+    """Of an unfinished folder, the digest of its inputs and its shards; None of a new one."""
+    journal.seek(0)
+    first, *lines = journal.read().splitlines(keepends=True) or [""]
+    if not first.endswith("\n"):
+        journal.truncate(0)
+        return None
+    if lines and not lines[-1].endswith("\n"):  # a kill cut it off
+        lines.pop()
+        print(file=journal)
+    shards = [json.loads(line) for line in lines if line.strip()]
+    return first.strip(), {name: (size, digest) for name, size, digest in shards}
+
+
+def _whole_files(folder: Path, known: dict[str, Entry]) -> dict[str, Entry]:
+    """The files that are as they were written; the others are told."""
+    whole = {}
+    for name, (size, digest) in with_progress(known.items(), len(known), "verifying files"):
+        if mistake := mistake_of(epath.Path(folder / name), size, digest, through=True):
+            log(mistake)
+        else:
+            whole[name] = (size, digest)
+    return whole
+
+
+def _pack_all(
+    shards: Sequence[Shard], folder: Path, class_names: Sequence[str], journal: TextIO
+) -> dict[str, Entry]:
+    """Packs the shards in threads, and notes each that is whole."""
+    entries: dict[str, Entry] = {}
+    images = sum(len(shard.examples) for shard in shards)
+    for news in with_progress(_packing(shards, folder, class_names), images, "packing images"):
+        if news:
+            name, size, digest = news
+            entries[name] = (size, digest)
+            print(json.dumps(news), file=journal, flush=True)
+            os.fsync(journal.fileno())
+    return entries
+
+
+def _packing(
+    shards: Sequence[Shard], folder: Path, class_names: Sequence[str]
+) -> Iterator[tuple[str, int, str] | None]:
+    """Yields once for each image: None, or its shard's name, size and SHA-256 if it is whole."""
+    news: queue.SimpleQueue[tuple[str, int, str] | BaseException | None] = queue.SimpleQueue()
+    stop = threading.Event()
+    serialise = serialiser(class_names)
+
+    def pack_shard(shard: Shard) -> None:
+        try:
+            news.put(_pack_shard(shard, folder, serialise, lambda: news.put(None), stop))
+        except BaseException as error:
+            news.put(error)
+
+    executor = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+    try:
+        for shard in shards:
+            executor.submit(pack_shard, shard)
+        for _ in range(sum(len(shard.examples) for shard in shards)):
+            one = news.get()
+            if isinstance(one, BaseException):
+                raise one
+            yield one
+    finally:
+        stop.set()
+        executor.shutdown(cancel_futures=True)
+
+
+def _pack_shard(
+    shard: Shard,
+    folder: Path,
+    serialise: Callable[[Example, bytes], bytes],
+    packed_one: Callable[[], None],
+    stop: threading.Event,
+) -> tuple[str, int, str]:
+    """Writes a shard, under another name until it is whole; returns its name, size and SHA-256."""
+    from array_record.python import array_record_module
+
+    file = folder / shard.name
+    draft = file.with_name(f"{file.name}.partial")
+    try:
+        # JPEG and its like do not get smaller, and one record a group is what random reads need.
+        writer = array_record_module.ArrayRecordWriter(str(draft), "group_size:1,uncompressed")
+        for number, (example, size) in enumerate(zip(shard.examples, shard.sizes, strict=True)):
+            if stop.is_set():
+                raise concurrent.futures.CancelledError
+            content = read_image_file(example.path, name=example.id)
+            if len(content) != size:
+                refuse(f'the image "{example.path}" changed while it was packed: start once more')
+            writer.write(serialise(example, content))
+            if number:
+                packed_one()
+        writer.close()
+    except RuntimeError as error:  # of the writer's: a full disk, say
+        raise OSError(str(error)) from error
+    sync(draft)
+    entry = shard.name, draft.stat().st_size, digest_of(draft)
+    draft.replace(file)
+    sync(folder)
+    return entry

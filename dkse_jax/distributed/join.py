@@ -1,0 +1,121 @@
+"""How a process joins the others, and how it leaves them."""
+
+import contextlib
+import os
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+
+import jax
+
+from dkse_jax import interrupts
+from dkse_jax.distributed import compiled, store, watch
+from dkse_jax.errors import UserError, tell
+
+CONNECT_SECONDS = 30  # in which the coordinator must answer
+JOIN_SECONDS = 120  # in which all processes must have joined
+
+
+@contextlib.contextmanager
+def joined(
+    distributed: bool, coordinator: str | None, processes: int | None, process: int | None
+) -> Iterator[None]:
+    """Inside, this process and the others are one run over the devices of all.
+
+    Before it, no device may have been used. Process 0 alone prints. At the end, all leave
+    together; where one ends early, the others end too, and say why.
+
+    Args:
+        distributed: whether there are others at all.
+        coordinator: address and port of process 0. Without it, as without the rest, JAX asks the
+            cluster: Cloud TPU, Slurm, Open MPI, Kubernetes.
+        processes: how many there are.
+        process: the number of this one, from 0.
+
+    Raises:
+        UserError: the arguments do not fit, or the others cannot be reached.
+    """
+    _check(distributed, coordinator, processes, process)
+    if not distributed:
+        yield
+        return
+    _initialise(coordinator, processes, process)
+    compiled.find_those_of_first()
+    if not store.is_first():
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    interrupts.set_distributed()
+    try:
+        with watch.watched():
+            yield
+            store.wait_for_all()
+    except interrupts.Interrupted:
+        jax.distributed.shutdown()
+        raise
+    except UserError as error:
+        tell(error)
+        os._exit(2)  # at its own exit JAX would wait for the others, which may be gone
+    except Exception:  # a bug: told as Python would, but without waiting either
+        traceback.print_exc()
+        os._exit(1)
+    jax.distributed.shutdown()
+
+
+def _check(
+    distributed: bool, coordinator: str | None, processes: int | None, process: int | None
+) -> None:
+    """Raises UserError for arguments that do not go together."""
+    given = {"coordinator": coordinator, "processes": processes, "process": process}
+    named = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    if named and not distributed:
+        raise UserError(f"{named[0]} needs --distributed")
+    if named and len(named) < len(given):
+        missing = next(name for name, value in given.items() if value is None)
+        raise UserError(f"{named[0]} needs --{missing}: name all three of them, or none")
+    if coordinator is not None and not coordinator.rpartition(":")[2].isdecimal():
+        raise UserError(f"--coordinator is {coordinator}, but must be HOST:PORT")
+    if processes is not None and process is not None and not 0 <= process < processes:
+        raise UserError(f"--process is {process}, but must be from 0 to {processes - 1}")
+
+
+def _initialise(coordinator: str | None, processes: int | None, process: int | None) -> None:
+    jax.config.update("jax_enable_preemption_service", False)  # `interrupts` hears of SIGTERM
+    if coordinator and process:
+        _wait_for(coordinator)
+    try:
+        jax.distributed.initialize(
+            coordinator,
+            processes,
+            process,
+            initialization_timeout=JOIN_SECONDS,
+            heartbeat_timeout_seconds=60,  # `watch` is sooner
+            shutdown_timeout_seconds=60,
+        )
+    except ValueError as error:
+        raise UserError(
+            f"--distributed finds no cluster here ({error}); name --coordinator=HOST:PORT,"
+            " --processes=N and --process=I"
+        ) from error
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"the processes did not all join within {JOIN_SECONDS} s: {reason}"
+        ) from error
+
+
+def _wait_for(coordinator: str) -> None:
+    """Raises UserError unless something answers at the address in time."""
+    host, _, port = coordinator.rpartition(":")
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            with socket.create_connection((host, int(port)), timeout=5):
+                return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"no answer from --coordinator={coordinator} within {CONNECT_SECONDS} s"
+                    f" ({error.strerror or error}); process 0 must run there"
+                ) from error
+        time.sleep(0.2)

@@ -1,0 +1,100 @@
+"""The mesh of devices, and the one rule by which arrays are divided over it."""
+
+import math
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from dkse_jax.errors import UserError
+
+DATA, FSDP = "data", "fsdp"  # the axes of the mesh
+LEAST_SHARDED = 2**12  # elements; gathering fewer costs more time than it saves memory
+
+
+def check_batch_size(batch_size: int, accumulate: int = 1) -> None:
+    """Refuses a batch whose micro-batches, so many, cannot be divided evenly over the devices."""
+    devices = jax.device_count()
+    shares = devices * accumulate
+    if batch_size % shares:
+        parts = f" in config.train.accumulate={accumulate} micro-batches" if accumulate > 1 else ""
+        raise UserError(
+            f"config.train.batch_size is {batch_size}, which {devices} devices cannot share evenly"
+            f"{parts}; the nearest that they can is {max(round(batch_size / shares), 1) * shares}"
+        )
+
+
+def round_up_to_devices(batch_size: int) -> int:
+    """The least batch of at least that size that can be divided evenly over the devices."""
+    return -(-batch_size // jax.device_count()) * jax.device_count()
+
+
+def make_mesh(devices: Sequence[jax.Device] | None = None, *, fsdp: int = 1) -> Mesh:
+    """The devices, by default all there are, on the axes data and fsdp, of which fsdp has so many.
+
+    Batches are divided over both, the state over fsdp alone: see `partition`. Auto axes: flax's
+    Dropout and BatchNorm do not trace with Explicit ones. Raises UserError for an fsdp that does
+    not divide the number of devices.
+    """
+    devices = jax.devices() if devices is None else devices
+    count = len(devices)
+    if count % fsdp:
+        divisors = [number for number in range(1, count + 1) if count % number == 0]
+        raise UserError(
+            f"config.devices.fsdp is {fsdp}, which does not divide the {count} devices; the nearest"
+            f" that does is {min(divisors, key=lambda number: abs(number - fsdp))}"
+        )
+    return jax.make_mesh(
+        (count // fsdp, fsdp), (DATA, FSDP), axis_types=(AxisType.Auto,) * 2, devices=devices
+    )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Every device holds the whole array."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
+    """That axis is divided over all devices: batches."""
+    return NamedSharding(mesh, PartitionSpec(*[None] * axis, (DATA, FSDP)))
+
+
+def partition(shape: Sequence[int], fsdp: int) -> PartitionSpec:
+    """The one rule by which weights, statistics and optimiser state lie on so many devices.
+
+    An array of at least LEAST_SHARDED elements is divided along the largest of its axes that fsdp
+    divides, of equals the last; if it has none, or is smaller, every device holds all of it.
+    """
+    axes = [axis for axis, length in enumerate(shape) if length % fsdp == 0]
+    if fsdp == 1 or not axes or math.prod(shape) < LEAST_SHARDED:
+        return PartitionSpec()
+    largest = max(axes, key=lambda axis: (shape[axis], axis))
+    return PartitionSpec(*[None] * largest, FSDP)
+
+
+def local_indices(mesh: Mesh, batch_size: int) -> np.ndarray:
+    """The places in a batch, in order, of the examples that this process's devices get."""
+    parts = batch_sharding(mesh).addressable_devices_indices_map((batch_size,))
+    return np.unique(np.concatenate([np.arange(batch_size)[index] for index in parts.values()]))
+
+
+def to_global_array(rows: np.ndarray, batch_size: int, mesh: Mesh) -> jax.Array:
+    """A batch on all devices, of which this process gives its `local_indices`."""
+    shape = (batch_size, *rows.shape[1:])
+    return jax.make_array_from_process_local_data(batch_sharding(mesh), rows, shape)
+
+
+def shardings(tree, mesh: Mesh):
+    """Where each leaf of a tree lies by the rule of `partition`."""
+    fsdp = mesh.shape[FSDP]
+    return jax.tree.map(lambda leaf: NamedSharding(mesh, partition(np.shape(leaf), fsdp)), tree)
+
+
+def abstract(tree, mesh: Mesh):
+    """The shapes, dtypes and `shardings` of a tree: a target to restore into."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=sharding),
+        tree,
+        shardings(tree, mesh),
+    )

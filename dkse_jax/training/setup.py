@@ -1,0 +1,113 @@
+"""What a config and its data amount to: all that a run needs and that no step changes."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import optax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from dkse_jax import sharding
+from dkse_jax.config import steps
+from dkse_jax.data.pipeline import fingerprint
+from dkse_jax.data.sources import Source, load_splits
+from dkse_jax.data.transform import Transform
+from dkse_jax.distributed import store
+from dkse_jax.errors import UserError
+from dkse_jax.models import create_model
+from dkse_jax.training.initial import check_frozen
+from dkse_jax.training.optimizer import make_optimizer, make_schedule
+from dkse_jax.training.state import TrainState, create_state
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """A run before its first step.
+
+    Attributes:
+        config: the run's.
+        splits: "train", "val" and "test".
+        transform: of val and test; training's views are normalised as it says.
+        mesh: the devices.
+        model: its classes are those of the splits.
+        schedule: the learning rate of the update after so many others.
+        optimizer: follows the schedule.
+        last_step: steps of the whole run.
+        evaluate_every: steps between two evaluations on val.
+    """
+
+    config: ConfigDict
+    splits: dict[str, Source]
+    transform: Transform
+    mesh: Mesh
+    model: nn.Module
+    schedule: optax.Schedule
+    optimizer: optax.GradientTransformation
+    last_step: int
+    evaluate_every: int
+
+    def fresh_state(self) -> TrainState:
+        """The state before the first step, to be traced."""
+        return create_state(self.model, self.optimizer, self.transform.size, self.config.seed)
+
+    def target(self) -> TrainState:
+        """The shapes, dtypes and shardings of every state."""
+        return sharding.abstract(jax.eval_shape(self.fresh_state), self.mesh)
+
+    def is_due(self, step: int) -> bool:
+        """Whether the weights are judged on val after this step."""
+        return step % self.evaluate_every == 0 or step == self.last_step
+
+
+def make_setup(config: ConfigDict) -> Setup:
+    """Reads which examples there are, and compiles nothing.
+
+    Raises:
+        UserError: a mistake in the config or the data.
+    """
+    sharding.check_batch_size(config.train.batch_size, config.train.accumulate)
+    if config.data.on_bad_image == "skip" and not store.alone():
+        raise UserError(
+            "config.data.on_bad_image is 'skip', but must be 'error' for several processes;"
+            " dkse-check ROOT lists unreadable images"
+        )
+    mesh = sharding.make_mesh(fsdp=config.devices.fsdp)
+    splits = load_splits(config.data, config.seed)
+    examples = len(splits["train"])
+    last_step = steps(config, examples)
+    schedule = make_schedule(config.optimizer, last_step)
+    frozen = tuple(filter(None, config.frozen.split(",")))
+    plan = Setup(
+        config=config,
+        splits=splits,
+        transform=Transform.of(config.data),
+        mesh=mesh,
+        model=create_model(config.model, len(splits["train"].class_names)),
+        schedule=schedule,
+        optimizer=make_optimizer(config.optimizer, schedule, frozen),
+        last_step=last_step,
+        evaluate_every=evaluation_interval(config, examples),
+    )
+    check_frozen(frozen, plan.target().params)
+    return plan
+
+
+def evaluation_interval(config: ConfigDict, examples: int) -> int:
+    """Steps between two evaluations on val."""
+    epochs = config.train.evaluate_every_epochs
+    return max(1, round(epochs * examples / config.train.batch_size))
+
+
+def describe_inputs(splits: dict[str, Source], transform: Transform) -> dict[str, Any]:
+    """What the weights belong to, as a JSON tree: class names, transform, and which examples."""
+    return {
+        "class_names": list(splits["train"].class_names),
+        "transform": dataclasses.asdict(transform)
+        | {"mean": list(transform.mean), "std": list(transform.std)},
+        "splits": {
+            name: {"examples": len(split), "fingerprint": fingerprint(split)}
+            for name, split in splits.items()
+        },
+    }

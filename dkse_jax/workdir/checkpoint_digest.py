@@ -1,0 +1,63 @@
+"""The record of a saved step: its metrics, the sha256 of every file, and that of the record."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from dkse_jax.errors import UserError
+from dkse_jax.files import write_atomically
+
+
+class DamagedCheckpoint(UserError):
+    """A file of a checkpoint is not what was saved."""
+
+
+def record_path(root: Path, step: int) -> Path:
+    """Where it is: beside the folder of the step."""
+    return root / f"{step}.json"
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Returns the sha256 of every file by its path relative to the folder."""
+    found = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        found[path.relative_to(folder).as_posix()] = digest
+    return found
+
+
+def own_digest(record: dict[str, Any]) -> str:
+    """The sha256 of a record that does not have it yet."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def write_record(root: Path, record: dict[str, Any]) -> None:
+    """Writes the record, with a digest of itself, at once or not at all."""
+    text = json.dumps({**record, "sha256": own_digest(record)}, indent=2, allow_nan=False)
+    write_atomically(record_path(root, record["step"]), text)
+
+
+def read_record(root: Path, step: int) -> dict[str, Any]:
+    """Returns what was written; raises DamagedCheckpoint if it is not, or nothing was."""
+    path = record_path(root, step)
+    try:
+        record = json.loads(path.read_bytes())
+        intact = record.pop("sha256") == own_digest(record) and record["step"] == step
+    except FileNotFoundError as error:
+        raise DamagedCheckpoint(f"there is no step {step} in {root}") from error
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise DamagedCheckpoint(f"step {step} is damaged: {path}") from error
+    if not intact:
+        raise DamagedCheckpoint(f"step {step} is damaged: {path}")
+    return record
+
+
+def verify(root: Path, step: int) -> None:
+    """Raises DamagedCheckpoint unless every file of the step is what was saved."""
+    files = read_record(root, step)["files"]
+    found = digests(root / str(step))
+    for name in sorted(files):
+        if name not in found or found[name] != files[name]:
+            raise DamagedCheckpoint(f"step {step} is damaged: {root / str(step) / name}")

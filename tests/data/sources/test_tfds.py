@@ -1,0 +1,163 @@
+"""Data sets that TensorFlow Datasets has prepared, without TensorFlow."""
+
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from configs import base
+from dkse_jax.data.sources import load_splits
+from dkse_jax.data.sources.tfds import load_tfds
+from dkse_jax.errors import UserError
+
+NAMES = ["oil", "chalk", "ink"]  # not sorted
+
+
+def jpeg(shade):
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif[274] = 6  # only our decoder turns it
+    Image.new("RGB", (64, 32), (shade, 0, 0)).save(buffer, "JPEG", exif=exif)
+    return buffer.getvalue()
+
+
+class TinyArt(tfds.core.GeneratorBasedBuilder):
+    """Image i is of class i % 3 and has the shade 5 i; the test images are 40 to 45."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        features = {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "label": tfds.features.ClassLabel(names=NAMES),
+            "year": tfds.features.Scalar(np.int64),
+        }
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._examples(0, 40), "test": self._examples(40, 46)}
+
+    def _generate_examples(self):
+        raise NotImplementedError
+
+    def _examples(self, start, end):
+        for i in range(start, end):
+            yield i, {"image": jpeg(5 * i), "label": i % 3, "year": i}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("tfds")
+    TinyArt(data_dir=root, file_format="array_record").download_and_prepare()
+    return str(root)
+
+
+@pytest.fixture
+def config():
+    config = base.get_config().data.tfds
+    config.builder = "tiny_art"
+    return config
+
+
+def test_splits_labels_and_pictures(root, config):
+    sources = load_tfds(config, root)
+    assert {split: len(source) for split, source in sources.items()} == {
+        "train": 32,
+        "val": 8,
+        "test": 6,
+    }
+    seen = set()
+    for source in sources.values():
+        assert source.class_names == ("chalk", "ink", "oil")
+        assert source.labels.dtype == np.int32
+        assert source.groups == source.ids
+        for index, label in enumerate(source.labels):
+            image = source.read(index, None)
+            assert image.shape == (64, 32, 3)
+            assert source.read(index, 8).shape == (16, 8, 3)
+            number = round(image[0, 0, 0] / 5)
+            assert source.class_names[label] == NAMES[number % 3]
+            seen.add(number)
+    assert seen == set(range(46))
+    assert sources["val"].ids[7] == "train[80%:]/7"
+    assert sources["test"].ids[0] == "test/0"
+
+
+def test_load_splits_follows_the_config(root):
+    data_config = base.get_config().data
+    data_config.source = "tfds"
+    data_config.root = root
+    data_config.tfds.builder = "tiny_art:1.0.0"
+    data_config.tfds.val_split = "train[35:]"
+    data_config.tfds.train_split = "train[:35]"
+    assert len(load_splits(data_config, seed=0)["val"]) == 5
+
+
+def test_prepared_data_need_neither_their_code_nor_tensorflow(root):
+    code = (
+        "import sys; from configs import base; from dkse_jax.data import sources\n"
+        "assert 'tensorflow_datasets' not in sys.modules\n"
+        "config = base.get_config().data\n"
+        f"config.source, config.root, config.tfds.builder = 'tfds', {root!r}, 'tiny_art'\n"
+        "loaded = sources.load_splits(config, 0)\n"
+        "print(loaded['test'].read(0, None).shape)\n"
+        "print('tensorflow' in sys.modules, 'jax' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-2:] == ["(64, 32, 3)", "False False"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "match"),
+    [
+        ("builder", "", "data.tfds.builder is empty"),
+        ("builder", "tiny_rat", 'no data set "tiny_rat", .*; did you mean "tiny_art"'),
+        ("builder", "imagenet_s", 'no data set "imagenet_s", .*; did you mean "imagenet_'),
+        ("builder", "tiny_art:2.0.0", "cannot be opened: .*2.0.0, only: 1.0.0"),
+        ("builder", "tiny_art:x:y", "cannot be opened"),
+        ("builder", "cifar10", '"cifar10" is not prepared in .*file_format="array_record"'),
+        ("image_key", "imge", 'image_key="imge" is no feature .*; did you mean "image"'),
+        ("image_key", "year", 'image_key="year" is not an image in .*; choose one of image'),
+        ("label_key", "lable", 'label_key="lable" is no feature .*; did you mean "label"'),
+        ("label_key", "year", 'label_key="year" is not a label with class names'),
+        ("train_split", "trian[:80%]", 'train_split=.* no split "trian"; did you mean "train"'),
+        ("val_split", "train[80%:]+tst", 'val_split=.* no split "tst"; did you mean "test"'),
+        ("train_split", "train[:80", r'train_split="train\[:80" is not in the form of'),
+        ("val_split", "train[40:]", r'val_split="train\[40:\]" has no examples'),
+        ("val_split", "train[70%:]", r"val_split=.* shares examples with train_split="),
+        ("test_split", "train[39:]", r"test_split=.* shares examples with val_split="),
+    ],
+)
+def test_mistakes_in_the_config(root, config, field, value, match):
+    config[field] = value
+    with pytest.raises(UserError, match=match) as caught:
+        load_tfds(config, root)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_need_tensorflow_are_refused(root, config, tmp_path):
+    folder = tmp_path / "tiny_art" / "1.0.0"
+    folder.mkdir(parents=True)
+    for file in (tfds.builder("tiny_art", data_dir=root).data_path).iterdir():
+        name = file.name.replace("array_record", "tfrecord")
+        (folder / name).write_bytes(file.read_bytes().replace(b"array_record", b"tfrecord"))
+    assert json.loads((folder / "dataset_info.json").read_text())["fileFormat"] == "tfrecord"
+    with pytest.raises(UserError, match=r'can only be read with TensorFlow.*"array_record"'):
+        load_tfds(config, str(tmp_path))
+
+
+def test_unlabelled_examples_are_refused(config, tmp_path):
+    class TinyTest(TinyArt):
+        def _examples(self, start, end):
+            for i in range(start, end):
+                yield i, {"image": jpeg(i), "label": -1 if i > 40 else 0, "year": i}
+
+    TinyTest(data_dir=tmp_path, file_format="array_record").download_and_prepare()
+    config.builder = "tiny_test"
+    with pytest.raises(UserError, match='test_split="test" has examples without a label'):
+        load_tfds(config, str(tmp_path))

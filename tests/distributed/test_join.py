@@ -1,0 +1,42 @@
+import json
+
+import pytest
+
+from dkse_jax.distributed import join, store
+from dkse_jax.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((False, "a:1", 2, 0), "--coordinator=a:1 needs --distributed"),
+        ((False, None, None, 0), "--process=0 needs --distributed"),
+        ((True, "a:1", 2, None), "--coordinator=a:1 needs --process: name all three"),
+        ((True, "a", 2, 0), "--coordinator is a, but must be HOST:PORT"),
+        ((True, "a:1", 2, 2), "--process is 2, but must be from 0 to 1"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(arguments, sentence):
+    with pytest.raises(UserError, match=sentence), join.joined(*arguments):
+        pass
+
+
+def test_a_coordinator_that_does_not_answer_is_named(monkeypatch):
+    monkeypatch.setattr(join, "CONNECT_SECONDS", 0.1)
+    with pytest.raises(UserError, match=r"no answer from --coordinator=127.0.0.1:9 within 0.1 s"):
+        join._wait_for("127.0.0.1:9")
+
+
+def test_alone_a_process_is_the_first_and_agrees_with_itself():
+    assert (store.alone(), store.is_first(), store.processes()) == (True, True, 1)
+    assert store.decided_by_first(lambda: {"step": 3}) == {"step": 3}
+    store.wait_for_all()
+    store.check_agreed({"the seed": "0"})
+
+
+def test_the_first_difference_is_named(monkeypatch):
+    said = [json.dumps(facts) for facts in ({"a": "1", "b": "2"}, {"a": "1", "b": "3"}, {})]
+    monkeypatch.setattr(store, "said_by_all", lambda text: said)
+    monkeypatch.setattr(store, "name_of", lambda number: f"process {number}")
+    with pytest.raises(UserError, match=r"^b is 3 to process 1, but 2 to process 0; all"):
+        store.check_agreed({})
