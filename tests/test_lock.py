@@ -28,7 +28,7 @@ def test_asking_creates_nothing(tmp_path):
 
 def test_a_dead_owner_does_not_bar(tmp_path):
     program = (
-        "import os; from pathlib import Path; from dkse_jax.workdir.lock import locked\n"
+        "import os; from pathlib import Path; from dkse_jax.files import locked\n"
         f"with locked(Path({str(tmp_path)!r})): os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == 9

@@ -97,7 +97,7 @@ def test_painting_in_processes_gives_the_same_pictures_in_order(monkeypatch):
 
 
 def test_a_painting_process_does_not_import_jax():
-    code = "import sys, dkse_jax.data.synthetic; sys.exit('jax' in sys.modules)"
+    code = "import sys, dkse_jax.data.sources.synthetic; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
