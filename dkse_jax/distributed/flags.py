@@ -1,19 +1,39 @@
-"""The flags by which a script joins others of its kind, for `flags.adopt_module_key_flags`."""
+"""The flags by which a command joins the other processes of a run."""
 
 from contextlib import AbstractContextManager
 
 from absl import flags
 
-DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Whether this is one of several processes.")
-COORDINATOR = flags.DEFINE_string(
-    "coordinator", None, "HOST:PORT of process 0; by default, as the next two, the cluster says."
-)
-PROCESSES = flags.DEFINE_integer("processes", None, "How many processes there are.")
-PROCESS = flags.DEFINE_integer("process", None, "The number of this process, from 0.")
+
+def define(flag_values: flags.FlagValues) -> None:
+    """Defines --distributed, --coordinator, --processes and --process."""
+    flags.DEFINE_bool(
+        "distributed",
+        False,
+        "Whether this is one of several processes.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_string(
+        "coordinator",
+        None,
+        "HOST:PORT of process 0; by default, as the next two, the cluster says.",
+        flag_values=flag_values,
+    )
+    flags.DEFINE_integer(
+        "processes", None, "How many processes there are.", flag_values=flag_values
+    )
+    flags.DEFINE_integer(
+        "process", None, "The number of this process, from 0.", flag_values=flag_values
+    )
 
 
-def joined_by_flags() -> AbstractContextManager[None]:
-    """See `joined.joined`."""
+def joined_by_flags(flag_values: flags.FlagValues) -> AbstractContextManager[None]:
+    """See `join.joined`."""
     from dkse_jax.distributed.join import joined
 
-    return joined(DISTRIBUTED.value, COORDINATOR.value, PROCESSES.value, PROCESS.value)
+    return joined(
+        flag_values["distributed"].value,
+        flag_values["coordinator"].value,
+        flag_values["processes"].value,
+        flag_values["process"].value,
+    )

@@ -10,13 +10,15 @@ import numpy as np
 from absl import flags
 
 from dkse_jax import cli
-from dkse_jax.distributed import flags as hosts_flags
+from dkse_jax.distributed import flags as distributed_flags
 
-flags.adopt_module_key_flags(hosts_flags)
+FLAGS = flags.FlagValues()
+distributed_flags.define(FLAGS)
+flags.adopt_module_key_flags(distributed_flags, FLAGS)
 
 
 def main() -> None:
-    with hosts_flags.joined_by_flags():
+    with distributed_flags.joined_by_flags(FLAGS):
         import jax
         import jax.numpy as jnp
         from jax._src import cache_key
@@ -40,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, FLAGS)

@@ -1,0 +1,60 @@
+"""Evaluates a trained network: python eval.py --workdir=DIR
+
+Installed as dkse-eval. Evaluates the best checkpoint, on the test split by default, and writes
+metrics and pictures to DIR/eval/SPLIT. --root=IMAGES --split=all evaluates on all images of another
+folder, whose class folders have the names of the classes that the weights know. --gradcam=N adds
+Grad-CAM pictures of N examples of each class.
+"""
+
+from pathlib import Path
+
+from absl import flags
+
+from dkse_jax import cli
+from dkse_jax.distributed import flags as distributed_flags
+from dkse_jax.workdir import description
+
+FLAGS = flags.FlagValues()  # its own: other commands have flags of the same names
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The workdir of the training run.", required=True, flag_values=FLAGS
+)
+SPLIT = flags.DEFINE_string(
+    "split", "test", "train, val or test; all, with --root.", flag_values=FLAGS
+)
+ROOT = flags.DEFINE_string(
+    "root", None, "Another folder of images, instead of the run's data.", flag_values=FLAGS
+)
+GRADCAM = flags.DEFINE_integer(
+    "gradcam", None, "Examples of each class to explain by Grad-CAM.", flag_values=FLAGS
+)
+STAGE = flags.DEFINE_string(
+    "stage", None, "The stage that Grad-CAM explains; by default the last map.", flag_values=FLAGS
+)
+distributed_flags.define(FLAGS)
+flags.adopt_module_key_flags(distributed_flags, FLAGS)
+
+
+def main() -> None:
+    """Evaluates; slow imports wait until the workdir is known to hold a run."""
+    workdir = Path(WORKDIR.value)
+    description.load_config(workdir)
+
+    with distributed_flags.joined_by_flags(FLAGS):
+        from dkse_jax.evaluation.run import evaluate_run
+
+        evaluate_run(
+            workdir,
+            SPLIT.value,
+            Path(ROOT.value) if ROOT.value else None,
+            gradcam=GRADCAM.value,
+            stage=STAGE.value,
+        )
+
+
+def run() -> None:
+    """Runs the command."""
+    cli.run(main, FLAGS)
+
+
+if __name__ == "__main__":
+    run()
