@@ -39,7 +39,7 @@ def main() -> None:
     workdir = Path(WORKDIR.value)
     description.load_config(workdir)
 
-    with distributed_flags.joined_by_flags(FLAGS):
+    with distributed_flags.join_by_flags(FLAGS):
         from dkse_jax.evaluation.run import evaluate_run
 
         evaluate_run(

@@ -35,12 +35,12 @@ flags.adopt_module_key_flags(distributed_flags, FLAGS)
 
 def main() -> None:
     """Trains; slow imports wait until the flags are checked."""
-    with distributed_flags.joined_by_flags(FLAGS):
-        from dkse_jax.distributed.store import decided_by_first
+    with distributed_flags.join_by_flags(FLAGS):
+        from dkse_jax.distributed.processes import broadcast
         from dkse_jax.training.loop import train
 
         own = own_workdir(FLAGS["config"])
-        train(CONFIG.value, Path(WORKDIR.value or decided_by_first(lambda: str(own))))
+        train(CONFIG.value, Path(WORKDIR.value or broadcast(lambda: str(own))))
 
 
 def own_workdir(config_flag: flags.Flag) -> Path:

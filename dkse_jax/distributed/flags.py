@@ -27,12 +27,12 @@ def define(flag_values: flags.FlagValues) -> None:
     )
 
 
-def joined_by_flags(flag_values: flags.FlagValues) -> AbstractContextManager[None]:
-    """See `join.joined`."""
-    from dkse_jax.distributed.join import joined
+def join_by_flags(flag_values: flags.FlagValues) -> AbstractContextManager[None]:
+    """See `join.join`."""
+    from dkse_jax.distributed.join import join
 
-    return joined(
-        flag_values["distributed"].value,
+    return join(
+        bool(flag_values["distributed"].value),
         flag_values["coordinator"].value,
         flag_values["processes"].value,
         flag_values["process"].value,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import jax
 
 from dkse_jax import interrupts
-from dkse_jax.distributed import compiled, store, watch
+from dkse_jax.distributed import compiled, processes, watch
 from dkse_jax.errors import UserError, tell
 
 CONNECT_SECONDS = 30  # in which the coordinator must answer
@@ -19,8 +19,8 @@ JOIN_SECONDS = 120  # in which all processes must have joined
 
 
 @contextlib.contextmanager
-def joined(
-    distributed: bool, coordinator: str | None, processes: int | None, process: int | None
+def join(
+    distributed: bool, coordinator: str | None, count: int | None, index: int | None
 ) -> Iterator[None]:
     """Inside, this process and the others are one run over the devices of all.
 
@@ -31,25 +31,25 @@ def joined(
         distributed: whether there are others at all.
         coordinator: address and port of process 0. Without it, as without the rest, JAX asks the
             cluster: Cloud TPU, Slurm, Open MPI, Kubernetes.
-        processes: how many there are.
-        process: the number of this one, from 0.
+        count: of the processes.
+        index: of this one, from 0.
 
     Raises:
         UserError: the arguments do not fit, or the others cannot be reached.
     """
-    _check(distributed, coordinator, processes, process)
+    _check(distributed, coordinator, count, index)
     if not distributed:
         yield
         return
-    _initialise(coordinator, processes, process)
+    _initialise(coordinator, count, index)
     compiled.find_those_of_first()
-    if not store.is_first():
+    if not processes.is_first():
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     interrupts.set_distributed()
     try:
-        with watch.watched():
+        with watch.watching():
             yield
-            store.wait_for_all()
+            processes.barrier()
     except interrupts.Interrupted:
         jax.distributed.shutdown()
         raise
@@ -63,10 +63,10 @@ def joined(
 
 
 def _check(
-    distributed: bool, coordinator: str | None, processes: int | None, process: int | None
+    distributed: bool, coordinator: str | None, count: int | None, index: int | None
 ) -> None:
     """Raises UserError for arguments that do not go together."""
-    given = {"coordinator": coordinator, "processes": processes, "process": process}
+    given = {"coordinator": coordinator, "processes": count, "process": index}
     named = [f"--{name}={value}" for name, value in given.items() if value is not None]
     if named and not distributed:
         raise UserError(f"{named[0]} needs --distributed")
@@ -75,19 +75,19 @@ def _check(
         raise UserError(f"{named[0]} needs --{missing}: name all three of them, or none")
     if coordinator is not None and not coordinator.rpartition(":")[2].isdecimal():
         raise UserError(f"--coordinator is {coordinator}, but must be HOST:PORT")
-    if processes is not None and process is not None and not 0 <= process < processes:
-        raise UserError(f"--process is {process}, but must be from 0 to {processes - 1}")
+    if count is not None and index is not None and not 0 <= index < count:
+        raise UserError(f"--process is {index}, but must be from 0 to {count - 1}")
 
 
-def _initialise(coordinator: str | None, processes: int | None, process: int | None) -> None:
+def _initialise(coordinator: str | None, count: int | None, index: int | None) -> None:
     jax.config.update("jax_enable_preemption_service", False)  # `interrupts` hears of SIGTERM
-    if coordinator and process:
+    if coordinator and index:
         _wait_for(coordinator)
     try:
         jax.distributed.initialize(
             coordinator,
-            processes,
-            process,
+            count,
+            index,
             initialization_timeout=JOIN_SECONDS,
             heartbeat_timeout_seconds=60,  # `watch` is sooner
             shutdown_timeout_seconds=60,

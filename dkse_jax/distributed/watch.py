@@ -21,7 +21,7 @@ from typing import Any
 
 import jax
 
-from dkse_jax.distributed import store
+from dkse_jax.distributed import processes
 from dkse_jax.errors import UserError
 from dkse_jax.text import plain_text
 
@@ -53,13 +53,13 @@ _kept: list[Any] = []  # what C holds a pointer to
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[None]:
+def watching() -> Iterator[None]:
     """Inside, this process shows the others that it lives and gets on, and watches them."""
     over = threading.Event()
-    store.introduce()
-    store.wait_for_all()
-    if not store.is_first():
-        _say_why_jax_aborts(store.name_of(0))
+    processes.introduce()
+    processes.barrier()
+    if not processes.is_first():
+        _say_why_jax_aborts(processes.name_of(0))
     watcher = threading.Thread(target=_watch, args=(over,), daemon=True)
     watcher.start()
     try:
@@ -79,8 +79,8 @@ def watched() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def at_work() -> Iterator[None]:
-    """Inside, `beat` is called again and again, or this process counts as stuck."""
+def working() -> Iterator[None]:
+    """Inside, `heartbeat` is called again and again, or this process counts as stuck."""
     _pulse.last, _pulse.resting = time.monotonic(), False
     try:
         yield
@@ -89,8 +89,8 @@ def at_work() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def at_rest() -> Iterator[None]:
-    """Inside `at_work`: what takes its time, such as a large checkpoint."""
+def pause() -> Iterator[None]:
+    """Inside `working`: what takes its time, such as a large checkpoint."""
     before, _pulse.resting = _pulse.resting, True
     try:
         yield
@@ -98,7 +98,7 @@ def at_rest() -> Iterator[None]:
         _pulse.last, _pulse.resting = time.monotonic(), before
 
 
-def beat() -> None:
+def heartbeat() -> None:
     """The main thread got on: one step, or one batch."""
     now = time.monotonic()
     if not _pulse.resting:
@@ -115,15 +115,15 @@ def _watch(over: threading.Event) -> None:
         looks += 1
         now = time.monotonic()
         try:
-            names = names or {i: store.name_of(i) for i in range(store.processes())}
-            store.put("pulse", f"{looks} {_pulse.beats}")
-            signs, ended = store.texts("pulse"), store.texts("ended")
+            names = names or {i: processes.name_of(i) for i in range(processes.count())}
+            processes.put("pulse", f"{looks} {_pulse.beats}")
+            signs, ended = processes.texts("pulse"), processes.texts("ended")
         except jax.errors.JaxRuntimeError:
             if not over.is_set():
                 _end(f"{names.get(0, 'process 0')}, which coordinates the others, is gone")
             return
         for number, reason in ended.items():
-            if number != store.process():
+            if number != processes.index():
                 if over.wait(LINGER / 2):  # the main thread says the same itself
                     return
                 _end(f"{names[number]} has ended: {reason}")
@@ -145,7 +145,7 @@ def _say_why_jax_aborts(first: str) -> None:
     """
 
     def on_abort(number: int) -> None:
-        if not _answers(store.coordinator()):
+        if not _answers(processes.coordinator()):
             _end(f"{first}, which coordinates the others, is gone")
 
     handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(on_abort)
@@ -165,8 +165,8 @@ def _answers(address: str) -> bool:
 def _leave_word(reason: str) -> None:
     """Tells the others why this process is about to end: they end with the same words."""
     with contextlib.suppress(jax.errors.JaxRuntimeError):  # process 0, who would keep it, is gone
-        store.put("ended", reason)
-    if store.is_first():  # what it keeps must be read before it goes
+        processes.put("ended", reason)
+    if processes.is_first():  # what it keeps must be read before it goes
         time.sleep(LINGER)
 
 
@@ -175,7 +175,7 @@ def _end_stuck(seconds: float, beats: dict[int, int], names: dict[int, str]) -> 
     behind = [number for number in beats if beats[number] == min(beats.values())]
     who = ", ".join(names[number] for number in behind)
     reason = f"no step has ended for {seconds:.0f} s; stuck: {who}"
-    if store.process() in behind:
+    if processes.index() in behind:
         faulthandler.dump_traceback(file=sys.stderr)
         _leave_word(reason)
     else:

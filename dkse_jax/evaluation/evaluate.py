@@ -69,7 +69,7 @@ def predict(
     Unreadable images go into `bad` and are left out: the rows are those of bad.readable().
     """
     batch_size = round_up_to_devices(batch_size)
-    with watch.at_rest():
+    with watch.pause():
         classify = forward(variables)
     batches = evaluation_batches(
         source,
@@ -84,9 +84,9 @@ def predict(
     done = 0
     for batch in batches:
         images = to_global_array(batch["image"], batch_size, mesh)
-        with contextlib.nullcontext() if parts else watch.at_rest():  # the first may compile
+        with contextlib.nullcontext() if parts else watch.pause():  # the first may compile
             parts.append(np.asarray(classify(images))[batch["real"]])
-        watch.beat()
+        watch.heartbeat()
         done = min(done + batch_size, len(source))
         now = time.monotonic()
         if now - told > 5:

@@ -13,7 +13,7 @@ from dkse_jax.data.pipeline import fingerprint
 from dkse_jax.data.sources import Source, load_all, load_splits, subset
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.data.transform import Transform
-from dkse_jax.distributed import store, watch
+from dkse_jax.distributed import processes, watch
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.evaluation.evaluate import make_forward, predict
 from dkse_jax.evaluation.gradcam import choose_stage
@@ -52,7 +52,7 @@ def evaluate_run(
     model = create_model(config.model, len(inputs["class_names"]))
     stage = _stage_to_explain(model, transform.size, gradcam, stage)
     source = choose_source(config, inputs, split, root)
-    store.check_agreed({f"the {split} data": fingerprint(source)[:12]})
+    processes.check_agreed({f"the {split} data": fingerprint(source)[:12]})
     mesh = sharding.make_mesh()
     step, variables = restore_best(workdir, model, transform.size, mesh)
 
@@ -60,7 +60,7 @@ def evaluate_run(
 
     log(f"evaluating step {step} on {split}: {len(source)} images")
     bad = bad_images(source, config.data)
-    with watch.at_work():
+    with watch.working():
         log_probabilities = predict(
             make_forward(model, transform, mesh),
             variables,
@@ -71,7 +71,7 @@ def evaluate_run(
             threads=config.data.threads,
             bad=bad,
         )
-    if not store.is_first():
+    if not processes.is_first():
         return
     if bad:
         source = subset(source, bad.readable())

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from dkse_jax.console import log
 from dkse_jax.data.sources import Source
-from dkse_jax.distributed import store
+from dkse_jax.distributed import processes
 from dkse_jax.models.counts import count, totals
 from dkse_jax.workdir.journal import duration
 
@@ -37,7 +37,7 @@ def announce(
     names = splits["train"].class_names
     device = jax.devices()[0]
     log(f"workdir  {workdir}")
-    several = "" if store.alone() else f" in {store.processes()} processes"
+    several = "" if processes.alone() else f" in {processes.count()} processes"
     log(f"devices  {jax.device_count()} {device.platform} ({device.device_kind}){several}")
     log(f"data     {sizes}; {len(names)} classes: {', '.join(names)}")
     log(

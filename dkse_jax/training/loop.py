@@ -18,7 +18,7 @@ from dkse_jax import interrupts, runtime, sharding
 from dkse_jax.console import log
 from dkse_jax.data.bad_images import BadImages, bad_images
 from dkse_jax.data.pipeline import Batch, batch_hash, training_batches
-from dkse_jax.distributed import store, watch
+from dkse_jax.distributed import processes, watch
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation.evaluate import Forward, make_forward, predict
 from dkse_jax.evaluation.metrics import accuracy_and_loss
@@ -42,19 +42,19 @@ def train(config: ConfigDict, workdir: Path) -> None:
         Interrupted: by a signal; what was trained until then is saved.
     """
     runtime.reuse_memory()
-    if store.is_first():
+    if processes.is_first():
         description.check_workdir(workdir, config)
     plan = make_setup(config)
     inputs = describe_inputs(plan.splits, plan.transform)
-    store.check_agreed(description.facts(config, inputs))
+    processes.check_agreed(description.facts(config, inputs))
     target = plan.target()
     initial = None
     if config.init_from and checkpoint.latest_step(workdir) is None:
         class_names = plan.splits["train"].class_names
         initial = initial_variables(config, target.variables(), class_names)
-    store.wait_for_all()
-    with locked(workdir) if store.is_first() else contextlib.nullcontext():
-        if store.is_first():
+    processes.barrier()
+    with locked(workdir) if processes.is_first() else contextlib.nullcontext():
+        if processes.is_first():
             description.begin(workdir, config, inputs)
         state, step = restored_state(workdir, target)
         # A run interrupted while it judged its weights has saved them unevaluated.
@@ -73,7 +73,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
             train_step = compiled(program, state, config)
             forward = make_forward(plan.model, plan.transform, plan.mesh)
             journal = Journal(workdir, step, config.log.tensorboard, unevaluated=unevaluated)
-            with journal, interrupts.deferred(), watch.at_work():
+            with journal, interrupts.deferred(), watch.working():
                 train_loop(
                     plan, workdir, journal, train_step, forward, state, unevaluated=unevaluated
                 )
@@ -147,7 +147,7 @@ def train_loop(
         if unevaluated:
             checkpoint.write_metrics(workdir, step, judge())
         for batch, waited in with_waits(batches):
-            watch.beat()
+            watch.heartbeat()
             images = sharding.to_global_array(batch["image"], batch_size, plan.mesh)
             labels = sharding.to_global_array(batch["label"], batch_size, plan.mesh)
             state, metrics = train_step(state, images, labels)
@@ -175,7 +175,7 @@ def signals_checked(mesh: Mesh) -> Callable[[], None]:
     Several processes raise after the same step, whichever got the signal: each asks all the others,
     and reads their answers one step late, as it does with metrics.
     """
-    if store.alone():
+    if processes.alone():
         return interrupts.check
     largest = jax.jit(jnp.max, out_shardings=sharding.replicated(mesh))
     count = mesh.size

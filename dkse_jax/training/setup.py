@@ -14,7 +14,7 @@ from dkse_jax.config import steps
 from dkse_jax.data.pipeline import fingerprint
 from dkse_jax.data.sources import Source, load_splits
 from dkse_jax.data.transform import Transform
-from dkse_jax.distributed import store
+from dkse_jax.distributed import processes
 from dkse_jax.errors import UserError
 from dkse_jax.models import create_model
 from dkse_jax.training.initial import check_frozen
@@ -68,7 +68,7 @@ def make_setup(config: ConfigDict) -> Setup:
         UserError: a mistake in the config or the data.
     """
     sharding.check_batch_size(config.train.batch_size, config.train.accumulate)
-    if config.data.on_bad_image == "skip" and not store.alone():
+    if config.data.on_bad_image == "skip" and not processes.alone():
         raise UserError(
             "config.data.on_bad_image is 'skip', but must be 'error' for several processes;"
             " dkse-check ROOT lists unreadable images"

@@ -18,7 +18,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from dkse_jax.console import log
-from dkse_jax.distributed import store, watch
+from dkse_jax.distributed import processes, watch
 from dkse_jax.errors import UserError
 from dkse_jax.files import explain_disk_errors, reason_of, reserve, sync
 from dkse_jax.workdir.checkpoint_digest import (
@@ -59,23 +59,23 @@ def save(
     check_finite({**variables, **training}, step)
     root = _root(workdir)
     folder = root / str(step)
-    with explain_disk_errors(f"cannot save step {step} in", root), watch.at_rest():
-        if store.is_first():
+    with explain_disk_errors(f"cannot save step {step} in", root), watch.pause():
+        if processes.is_first():
             _make_room(root, step, _size((variables, training)))
-        store.wait_for_all()
+        processes.barrier()
         try:
             _write_arrays(folder, variables, training)
         except TimeoutError:  # orbax measures by a clock that may jump, over days, within a save
-            if not store.alone():
+            if not processes.alone():
                 raise
             _remove_leftovers(root)
             _write_arrays(folder, variables, training)
-        if store.is_first():
+        if processes.is_first():
             for path in (root, folder, *folder.rglob("*")):
                 sync(path)
             write_record(root, {"step": step, "metrics": metrics, "files": digests(folder)})
             _thin_out(root)
-        store.wait_for_all()
+        processes.barrier()
 
 
 def latest_step(workdir: str | os.PathLike[str]) -> int | None:
@@ -87,7 +87,7 @@ def latest_step(workdir: str | os.PathLike[str]) -> int | None:
 def best_step(workdir: str | os.PathLike[str]) -> int | None:
     """Returns the undamaged step of the highest accuracy, of equals that of the lowest loss."""
     root = _root(workdir)
-    return store.decided_by_first(
+    return processes.broadcast(
         lambda: _best(root, [step for step in _steps(root) if _is_good(root, step)])
     )
 
@@ -104,7 +104,7 @@ def write_metrics(workdir: str | os.PathLike[str], step: int, metrics: dict[str,
         UserError: when the disk is full or cannot be written; the step then stands as it was.
     """
     root = _root(workdir)
-    if store.is_first():
+    if processes.is_first():
         with explain_disk_errors(f"cannot save the metrics of step {step} in", root):
             write_record(root, read_record(root, step) | {"metrics": metrics})
         _thin_out(root)
@@ -142,8 +142,8 @@ def restore_newest(
             same checkpoints.
     """
     root = _root(workdir)
-    step = store.decided_by_first(lambda: _newest_good(root))
-    store.check_agreed({"the newest checkpoint": _seen(root, step)})
+    step = processes.broadcast(lambda: _newest_good(root))
+    processes.check_agreed({"the newest checkpoint": _seen(root, step)})
     if step is None:
         return None
     targets = {"variables": variables_target, "training": training_target}
@@ -185,7 +185,7 @@ def _make_room(root: Path, step: int, size: int) -> None:
 
 
 def _write_arrays(folder: Path, variables: Tree, training: Tree) -> None:
-    if store.alone():
+    if processes.alone():
         variables, training = jax.tree.map(_by_one_device, (variables, training))
     with _checkpointer() as checkpointer:
         checkpointer.save(

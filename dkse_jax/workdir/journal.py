@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from dkse_jax.distributed import store
+from dkse_jax.distributed import processes
 from dkse_jax.errors import UserError
 from dkse_jax.files import explain_disk_errors, write_atomically
 
@@ -42,7 +42,7 @@ class Journal:
         *,
         unevaluated: bool = False,
     ):
-        writes = store.is_first()
+        writes = processes.is_first()
         self._path = path = Path(workdir) / "metrics.jsonl" if writes else Path(os.devnull)
         with explain_disk_errors("cannot write", path):
             if writes:

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from dkse_jax.distributed import join, store
+from dkse_jax.distributed import join, processes
 from dkse_jax.errors import UserError
 
 
@@ -17,7 +17,7 @@ from dkse_jax.errors import UserError
     ],
 )
 def test_flags_that_do_not_go_together_are_refused(arguments, sentence):
-    with pytest.raises(UserError, match=sentence), join.joined(*arguments):
+    with pytest.raises(UserError, match=sentence), join.join(*arguments):
         pass
 
 
@@ -28,15 +28,15 @@ def test_a_coordinator_that_does_not_answer_is_named(monkeypatch):
 
 
 def test_alone_a_process_is_the_first_and_agrees_with_itself():
-    assert (store.alone(), store.is_first(), store.processes()) == (True, True, 1)
-    assert store.decided_by_first(lambda: {"step": 3}) == {"step": 3}
-    store.wait_for_all()
-    store.check_agreed({"the seed": "0"})
+    assert (processes.alone(), processes.is_first(), processes.count()) == (True, True, 1)
+    assert processes.broadcast(lambda: {"step": 3}) == {"step": 3}
+    processes.barrier()
+    processes.check_agreed({"the seed": "0"})
 
 
 def test_the_first_difference_is_named(monkeypatch):
     said = [json.dumps(facts) for facts in ({"a": "1", "b": "2"}, {"a": "1", "b": "3"}, {})]
-    monkeypatch.setattr(store, "said_by_all", lambda text: said)
-    monkeypatch.setattr(store, "name_of", lambda number: f"process {number}")
+    monkeypatch.setattr(processes, "allgather", lambda text: said)
+    monkeypatch.setattr(processes, "name_of", lambda number: f"process {number}")
     with pytest.raises(UserError, match=r"^b is 3 to process 1, but 2 to process 0; all"):
-        store.check_agreed({})
+        processes.check_agreed({})

@@ -18,19 +18,19 @@ flags.adopt_module_key_flags(distributed_flags, FLAGS)
 
 
 def main() -> None:
-    with distributed_flags.joined_by_flags(FLAGS):
+    with distributed_flags.join_by_flags(FLAGS):
         import jax
         import jax.numpy as jnp
         from jax._src import cache_key
 
-        from dkse_jax.distributed import store
+        from dkse_jax.distributed import processes
         from tests.faults.known import judged
         from tests.training.test_steps import run
 
         assert (jax.device_count(), jax.local_device_count()) == (8, 4)
         digest = hashlib.sha256()
         cache_key._hash_accelerator_config(digest, np.array(jax.devices()))
-        answer = {"machines": store.said_by_all(digest.hexdigest())}
+        answer = {"machines": processes.allgather(digest.hexdigest())}
         with jax.enable_x64(True):
             float64 = run(jnp.float64, 8, 2, 20, 8, 1)[0]
         answer |= {

@@ -13,7 +13,7 @@ from typing import Any
 from dkse_jax.errors import UserError
 
 _A_DAY = 24 * 3600 * 1000  # ms: `watch` ends a run whose processes do not come
-_count = itertools.count()
+_calls = itertools.count()
 
 
 def _state() -> Any:
@@ -30,22 +30,22 @@ def alone() -> bool:
 
 def is_first() -> bool:
     """Whether this process is the one that speaks and writes for all."""
-    return process() == 0
+    return index() == 0
 
 
-def process() -> int:
+def index() -> int:
     """The number of this process, from 0."""
     return _state().process_id
 
 
-def processes() -> int:
+def count() -> int:
     """How many there are."""
     return _state().num_processes
 
 
 def put(key: str, text: str) -> None:
     """Lets all read a text of this process's own, in place of the one before."""
-    client().key_value_set(f"{key}/{process()}", text, allow_overwrite=True)
+    client().key_value_set(f"{key}/{index()}", text, allow_overwrite=True)
 
 
 def texts(key: str) -> dict[int, str]:
@@ -75,26 +75,26 @@ def introduce() -> None:
     put("host", socket.gethostname())
 
 
-def wait_for_all() -> None:
+def barrier() -> None:
     """Returns once every process is here; all of them come here in the same order."""
     if not alone():
-        client().wait_at_barrier(f"barrier-{next(_count)}", _A_DAY)
+        client().wait_at_barrier(f"barrier-{next(_calls)}", _A_DAY)
 
 
-def said_by_all(text: str) -> list[str]:
+def allgather(text: str) -> list[str]:
     """The texts of all processes, each of which calls this, in the order of their numbers."""
     if alone():
         return [text]
-    key = f"said-{next(_count)}"
+    key = f"said-{next(_calls)}"
     put(key, text)
-    wait_for_all()
+    barrier()
     said = texts(key)
-    return [said[number] for number in range(processes())]
+    return [said[number] for number in range(count())]
 
 
-def decided_by_first[T](decide: Callable[[], T]) -> T:
+def broadcast[T](decide: Callable[[], T]) -> T:
     """What process 0 decides, a JSON value, on every process, each of which calls this."""
-    return json.loads(said_by_all(json.dumps(decide() if is_first() else None))[0])
+    return json.loads(allgather(json.dumps(decide() if is_first() else None))[0])
 
 
 def check_agreed(facts: dict[str, str]) -> None:
@@ -103,7 +103,7 @@ def check_agreed(facts: dict[str, str]) -> None:
     Raises:
         UserError: on all of them; it names the first fact and process that differ from process 0's.
     """
-    first, *others = (json.loads(said) for said in said_by_all(json.dumps(facts)))
+    first, *others = (json.loads(said) for said in allgather(json.dumps(facts)))
     for number, other in enumerate(others, 1):
         for name in sorted(first.keys() | other.keys()):
             here, there = first.get(name, "none"), other.get(name, "none")
