@@ -9,10 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from dkse_jax.errors import UserError
 from dkse_jax.files import cache_folder
+from dkse_jax.sharding import make_mesh
+
+
+def default_mesh(fsdp: int = 1) -> Mesh:
+    """Builds the mesh of all devices that JAX finds: see `sharding.make_mesh`."""
+    return make_mesh(jax.devices(), fsdp=fsdp)
+
+
+def configure() -> None:
+    """Sets up the process for a script; called once, before anything else uses JAX."""
+    reuse_memory()
+    use_compilation_cache()
 
 
 def use_compilation_cache() -> None:

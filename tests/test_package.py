@@ -31,3 +31,18 @@ def test_flags_are_refused_without_importing_jax():
     assert result.stdout.strip() == "2 False"
     assert 'did you mean "best"' in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_package_is_quick_to_import_and_offers_its_public_names():
+    program = (
+        "import sys, dkse_jax; print('jax' in sys.modules, 'numpy' in sys.modules)\n"
+        "print(*dir(dkse_jax)); print([getattr(dkse_jax, n) is not None for n in dkse_jax.__all__])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    loaded, names, found = result.stdout.splitlines()
+    assert loaded == "False False"
+    assert {"create_model", "list_models", "load", "train", "evaluate"} <= set(names.split())
+    assert set(eval(found)) == {True}
+    assert dkse_jax.__version__.count(".") == 2

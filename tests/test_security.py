@@ -221,7 +221,7 @@ def judged(trained, tmp_path_factory) -> tuple[Path, Path, str]:
         # What the network would say matters to no name, and takes long to compile.
         patch.setattr(evaluation_run, "predict", lambda *args, **named: answers)
         patch.setattr(evaluation_run, "make_explain", lambda *args: lambda images, classes: heat)
-        evaluation_run.evaluate_run(run, "all", images, gradcam=1, stage="dkse_6")
+        evaluation_run.evaluate(run, "all", images, gradcam=1, stage="dkse_6")
     return run, marker, printed.getvalue()
 
 

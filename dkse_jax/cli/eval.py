@@ -40,9 +40,11 @@ def main() -> None:
     description.load_config(workdir)
 
     with distributed_flags.join_by_flags(FLAGS):
-        from dkse_jax.evaluation.run import evaluate_run
+        from dkse_jax import runtime
+        from dkse_jax.evaluation.run import evaluate
 
-        evaluate_run(
+        runtime.configure()
+        evaluate(
             workdir,
             SPLIT.value,
             Path(ROOT.value) if ROOT.value else None,

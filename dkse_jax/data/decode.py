@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as ExifTag
 
 from dkse_jax.errors import UserError
@@ -82,6 +82,16 @@ def decode_image(
                 return _decode(content, min_side)
 
 
+def image_to_rgb(image: Image.Image) -> np.ndarray:
+    """Returns an opened or computed PIL image as `decode_image` would: uint8 (H, W, 3), upright.
+
+    Raises:
+        BadImage: it cannot be read, or its pixels have no known white.
+    """
+    with _refusing(getattr(image, "filename", "") or f"{image.width} x {image.height} pixels"):
+        return _upright_rgb(image)
+
+
 def read_image_file(path: str | os.PathLike[str], name: str | None = None) -> bytes:
     """The content of a file for decode_image, which refuses the same files with the same words."""
     with _refusing(name or str(path)):
@@ -122,11 +132,16 @@ def _decode(content: bytes, min_side: int | None) -> np.ndarray:
             raise ValueError(f"it is a JPEG of more than {MAX_SCANS} scans")
         if min_side is not None:
             im.draft(im.mode, (min_side, min_side))
-        _scale_transparent_colour(im)
-        im.load()
-        rgb = _to_rgb(im)
-        # Only now: loading a TIFF has already turned it and removed the tag.
-        orientation = _orientation(im)
+        return _upright_rgb(im)
+
+
+def _upright_rgb(image: Image.Image) -> np.ndarray:
+    """uint8 (H, W, 3), turned by the EXIF orientation."""
+    _scale_transparent_colour(image)
+    image.load()
+    rgb = _to_rgb(image)
+    # Only now: loading a TIFF has already turned it and removed the tag.
+    orientation = _orientation(image)
     if orientation in _UPRIGHT:
         rgb = rgb.transpose(_UPRIGHT[orientation])
     return np.array(rgb)
@@ -151,12 +166,13 @@ def _count_pairs(content: bytes, pair: int) -> int:
     return sum(int(np.count_nonzero(half == pair)) for half in halves)
 
 
-def _scale_transparent_colour(image: ImageFile.ImageFile) -> None:
+def _scale_transparent_colour(image: Image.Image) -> None:
     """Of a PNG: Pillow makes its pixels 8-bit, but leaves the colour that is transparent as is."""
     colour = image.info.get("transparency")
-    if image.format != "PNG" or colour is None or not image.tile:
+    tiles = getattr(image, "tile", ())  # of an opened file that is not loaded yet
+    if image.format != "PNG" or colour is None or not tiles:
         return
-    stored = image.tile[0].args
+    stored = tiles[0].args
     if stored in ("L;2", "L;4"):
         image.info["transparency"] = colour * (85 if stored == "L;2" else 17)
     elif stored == "RGB;16B":

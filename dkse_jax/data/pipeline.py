@@ -4,6 +4,7 @@ import functools
 import hashlib
 import itertools
 from collections.abc import Iterator
+from typing import Protocol
 
 import grain
 import numpy as np
@@ -17,6 +18,17 @@ from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform, autocontrast, min_side_for_crops
 
 Batch = dict[str, np.ndarray]
+
+
+class Images(Protocol):
+    """Images that are read by index, such as a Source."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int, min_side: int | None, /) -> np.ndarray:
+        """Returns uint8 (H, W, 3); see `Source.read`."""
+
+
 LISTED = 2**16  # the order of so many examples, or fewer, is a list
 
 
@@ -60,7 +72,7 @@ def training_batches(
 
 
 def evaluation_batches(
-    source: Source,
+    source: Images,
     transform: Transform,
     *,
     batch_size: int,

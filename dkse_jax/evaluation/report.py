@@ -4,32 +4,58 @@ import json
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
+from dkse_jax.data.sources import Source
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation import metrics, pictures
 from dkse_jax.text import csv_text, plain_text
 
 FILES = ("metrics.json", "confusion.csv", "confusion.png", "predictions.csv", "mistakes.png")
+_MISTAKE_SIDE = 256  # pixels that a mistake is read with, at least
+
+
+def measure(
+    source: Source, log_probabilities: np.ndarray, config: ConfigDict, step: int, skipped: int
+) -> dict[str, Any]:
+    """Returns what metrics.json holds: step, the keys of `metrics.summarise`, skipped.
+
+    Args:
+        source: the evaluated examples.
+        log_probabilities: (N, K).
+        config: of the run, for the bootstrap.
+        step: of the weights.
+        skipped: images that could not be read and are not in the source.
+
+    Raises:
+        ValueError: see `metrics.summarise`.
+    """
+    if len(source.ids) != len(source.labels):
+        raise ValueError(
+            f"{len(source.ids)} ids and {len(source.labels)} labels do not belong together"
+        )
+    summary = metrics.summarise(
+        log_probabilities,
+        source.labels,
+        source.groups,
+        source.class_names,
+        bootstrap_samples=config.eval.bootstrap_samples,
+        seed=config.seed,
+    )
+    return {"step": step} | summary | {"skipped": skipped}
 
 
 def write_report(
     folder: pathlib.Path,
-    *,
-    step: int,
-    source_ids: Sequence[str],
-    labels: np.ndarray,
+    source: Source,
     log_probabilities: np.ndarray,
-    groups: Sequence[str],
-    class_names: Sequence[str],
-    read_image: Callable[[int], np.ndarray],
-    bootstrap_samples: int,
-    seed: int,
+    result: dict[str, Any],
     skipped: Sequence[tuple[str, str, str]] = (),
-) -> dict[str, Any]:
+) -> None:
     """Writes the report of one split: the files of `FILES`, all of them or none.
 
     The folder appears whole, in place of an older report. In the CSV files a name is plain text
@@ -38,42 +64,20 @@ def write_report(
 
     Args:
         folder: to write; its parents are created.
-        step: of the weights.
-        source_ids: (N,) names of the examples.
-        labels: (N,) integers in [0, K).
+        source: the evaluated examples.
         log_probabilities: (N, K).
-        groups: (N,) names.
-        class_names: (K,).
-        read_image: index -> (H, W, 3) uint8; called for the mistakes that are shown.
-        bootstrap_samples: behind the interval of the accuracy.
-        seed: of the bootstrap.
+        result: see `measure`.
         skipped: the (file, class, reason) of images that could not be read and are not among the
             N; if there are any, skipped.csv lists them.
 
-    Returns:
-        What metrics.json holds: step, the keys of `metrics.summarise`, skipped (how many).
-
     Raises:
         UserError: the folder holds something that is not a report.
-        ValueError: see `metrics.summarise`.
     """
-    if len(source_ids) != len(labels):
-        raise ValueError(f"{len(source_ids)} ids and {len(labels)} labels do not belong together")
-    result = {"step": step} | metrics.summarise(
-        log_probabilities,
-        labels,
-        groups,
-        class_names,
-        bootstrap_samples=bootstrap_samples,
-        seed=seed,
-    )
-    result["skipped"] = len(skipped)
+    labels, class_names = source.labels, source.class_names
     probabilities = np.exp(np.asarray(log_probabilities, np.float64))
     predictions = np.asarray(log_probabilities).argmax(axis=1)
     matrix = metrics.confusion(labels, predictions, len(class_names))
-    mistakes, total = _mistakes(
-        source_ids, labels, predictions, probabilities, class_names, read_image
-    )
+    mistakes, total = _mistakes(source, predictions, probabilities)
 
     folder = pathlib.Path(os.path.abspath(folder))
     _refuse_other_content(folder)
@@ -84,9 +88,7 @@ def write_report(
         texts = {
             "metrics.json": json.dumps(result, indent=2, allow_nan=False) + "\n",
             "confusion.csv": _confusion_csv(matrix, class_names),
-            "predictions.csv": _predictions_csv(
-                source_ids, labels, predictions, probabilities, class_names
-            ),
+            "predictions.csv": _predictions_csv(source, predictions, probabilities),
         }
         if skipped:
             texts["skipped.csv"] = csv_text(["file", "label", "reason"], skipped)
@@ -97,7 +99,6 @@ def write_report(
         if folder.exists():
             folder.rename(old)  # renaming onto a folder that is not empty is an error
         new.rename(folder)
-    return result
 
 
 def summary(result: dict[str, Any]) -> str:
@@ -135,23 +136,18 @@ def _refuse_other_content(folder: pathlib.Path) -> None:
 
 
 def _mistakes(
-    source_ids: Sequence[str],
-    labels: np.ndarray,
-    predictions: np.ndarray,
-    probabilities: np.ndarray,
-    class_names: Sequence[str],
-    read_image: Callable[[int], np.ndarray],
+    source: Source, predictions: np.ndarray, probabilities: np.ndarray
 ) -> tuple[list[pictures.Example], int]:
     """The most confident mistakes to show, the earlier example first among equals; and how many."""
-    wrong = np.flatnonzero(predictions != labels)
+    wrong = np.flatnonzero(predictions != source.labels)
     order = np.argsort(-probabilities[wrong, predictions[wrong]], kind="stable")
     shown = [
         pictures.Example(
-            image=read_image(i),
-            label=class_names[labels[i]],
-            prediction=class_names[predictions[i]],
+            image=source.read(i, _MISTAKE_SIDE),
+            label=source.class_names[source.labels[i]],
+            prediction=source.class_names[predictions[i]],
             probability=float(probabilities[i, predictions[i]]),
-            file=source_ids[i],
+            file=source.ids[i],
         )
         for i in wrong[order][: pictures.MAX_MISTAKES].tolist()
     ]
@@ -163,19 +159,14 @@ def _confusion_csv(matrix: np.ndarray, class_names: Sequence[str]) -> str:
     return csv_text(["true \\ predicted", *class_names], rows)
 
 
-def _predictions_csv(
-    source_ids: Sequence[str],
-    labels: np.ndarray,
-    predictions: np.ndarray,
-    probabilities: np.ndarray,
-    class_names: Sequence[str],
-) -> str:
-    header = ["file", "label", "prediction", "probability", *(f"p({name})" for name in class_names)]
+def _predictions_csv(source: Source, predictions: np.ndarray, probabilities: np.ndarray) -> str:
+    names = source.class_names
+    header = ["file", "label", "prediction", "probability", *(f"p({name})" for name in names)]
     rows = (
-        [source_id, class_names[label], class_names[prediction], f"{row[prediction]:.6g}"]
+        [example, names[label], names[prediction], f"{row[prediction]:.6g}"]
         + [f"{p:.6g}" for p in row]
-        for source_id, label, prediction, row in zip(
-            source_ids, labels, predictions, probabilities, strict=True
+        for example, label, prediction, row in zip(
+            source.ids, source.labels, predictions, probabilities, strict=True
         )
     )
     return csv_text(header, rows)

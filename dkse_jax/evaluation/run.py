@@ -1,109 +1,100 @@
 """From a workdir to a report: no flag of the training has to be repeated."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
-from ml_collections import ConfigDict
+from jax.sharding import Mesh
 
-from dkse_jax import runtime, sharding
+from dkse_jax import runtime
 from dkse_jax.console import log
 from dkse_jax.data.bad_images import bad_images
 from dkse_jax.data.pipeline import fingerprint
 from dkse_jax.data.sources import Source, load_all, load_splits, subset
 from dkse_jax.data.splits import SPLITS
-from dkse_jax.data.transform import Transform
 from dkse_jax.distributed import processes, watch
 from dkse_jax.errors import UserError, nearest
-from dkse_jax.evaluation.evaluate import make_forward, predict
+from dkse_jax.evaluation.evaluate import predict
 from dkse_jax.evaluation.gradcam import choose_stage
 from dkse_jax.evaluation.overlays import MAX_EXAMPLES, make_explain, write_overlays
-from dkse_jax.evaluation.report import summary, write_report
-from dkse_jax.evaluation.restore import restore_best
-from dkse_jax.models import create_model
-from dkse_jax.workdir import description
+from dkse_jax.evaluation.report import measure, summary, write_report
+from dkse_jax.inference import make_forward
+from dkse_jax.trained import Run, read_run, restore
 
 
-def evaluate_run(
-    workdir: Path,
-    split: str,
-    root: Path | None,
+def evaluate(
+    workdir: str | os.PathLike[str],
+    split: str = "test",
+    root: str | os.PathLike[str] | None = None,
     *,
     gradcam: int | None = None,
     stage: str | None = None,
-) -> None:
-    """Judges a run's best checkpoint on a split of its data, or on all images under root.
+    mesh: Mesh | None = None,
+) -> dict[str, Any]:
+    """Evaluates a run's best checkpoint on a split of its data, or on all images under root.
 
-    Writes workdir/eval/<split> and prints a summary.
+    Writes workdir/eval/<split> and prints a summary. Of several processes each returns the metrics,
+    and the first writes.
 
     Args:
         workdir: of the run.
         split: train, val or test; all, with a root.
         root: of other images than the run's.
         gradcam: examples of each class to explain (see `overlays.write_overlays`), if any.
-        stage: what Grad-CAM looks at; by default the last stage that is a map.
+        stage: the map that Grad-CAM explains; by default the network's last.
+        mesh: the devices to run on; by default all.
+
+    Returns:
+        What metrics.json holds: see `report.write_report`.
 
     Raises:
         UserError: there is no such run, checkpoint, split, folder or stage, or the data changed.
     """
-    runtime.reuse_memory()
-    config, inputs = description.load_config(workdir), description.load_inputs(workdir)
-    transform = Transform.from_json(inputs["transform"])
-    model = create_model(config.model, len(inputs["class_names"]))
-    stage = _stage_to_explain(model, transform.size, gradcam, stage)
-    source = choose_source(config, inputs, split, root)
+    run = read_run(workdir)
+    stage = _stage_to_explain(run.network, run.transform.size, gradcam, stage)
+    source = choose_source(run, split, None if root is None else Path(root))
     processes.check_agreed({f"the {split} data": fingerprint(source)[:12]})
-    mesh = sharding.make_mesh()
-    step, variables = restore_best(workdir, model, transform.size, mesh)
-
-    runtime.use_compilation_cache()
-
-    log(f"evaluating step {step} on {split}: {len(source)} images")
-    bad = bad_images(source, config.data)
+    trained = restore(run, runtime.default_mesh() if mesh is None else mesh)
+    log(f"evaluating step {trained.step} on {split}: {len(source)} images")
+    bad = bad_images(source, run.config.data)
     with watch.working():
         log_probabilities = predict(
-            make_forward(model, transform, mesh),
-            variables,
+            make_forward(run.network, run.transform, trained.mesh),
+            trained.variables,
             source,
-            transform,
-            mesh,
-            batch_size=config.eval.batch_size,
-            threads=config.data.threads,
+            run.transform,
+            trained.mesh,
+            batch_size=run.config.eval.batch_size,
+            threads=run.config.data.threads,
             bad=bad,
         )
-    if not processes.is_first():
-        return
     if bad:
         source = subset(source, bad.readable())
-    folder = workdir / "eval" / split
-    metrics = write_report(
-        folder,
-        step=step,
-        source_ids=source.ids,
-        labels=source.labels,
-        log_probabilities=log_probabilities,
-        groups=source.groups,
-        class_names=source.class_names,
-        read_image=lambda index: source.read(index, 256),
-        bootstrap_samples=config.eval.bootstrap_samples,
-        seed=config.seed,
-        skipped=bad.rows() if bad else (),
-    )
+    skipped = bad.rows() if bad else []
+    metrics = measure(source, log_probabilities, run.config, trained.step, len(skipped))
+    if not processes.is_first():
+        return metrics
+    folder = run.workdir / "eval" / split
+    write_report(folder, source, log_probabilities, metrics, skipped)
     print(summary(metrics))
     log(f"report: {folder}")
     if gradcam is not None and stage is not None:
         paths = write_overlays(
             folder / "gradcam",
-            explain=make_explain(model, variables, transform, stage, mesh),
+            explain=make_explain(
+                run.network, trained.variables, run.transform, stage, trained.mesh
+            ),
             stage=stage,
             source=source,
             log_probabilities=log_probabilities,
-            transform=transform,
+            transform=run.transform,
             count=gradcam,
-            threads=config.data.threads,
+            threads=run.config.data.threads,
         )
         log(f"Grad-CAM at {stage}: {len(paths)} pictures in {folder / 'gradcam'}")
     log(f"{split} accuracy {metrics['accuracy']:.4f}; look at {folder / 'confusion.png'}")
+    return metrics
 
 
 def _stage_to_explain(
@@ -119,22 +110,19 @@ def _stage_to_explain(
     return choose_stage(model, image_size, stage)
 
 
-def choose_source(
-    config: ConfigDict, inputs: dict[str, Any], split: str, root: Path | None
-) -> Source:
-    """The split of the run's own data, checked to be unchanged, or all images under root."""
+def choose_source(run: Run, split: str, root: Path | None) -> Source:
+    """Returns the split of the run's data, checked to be unchanged, or all images under root."""
     if split not in (*SPLITS, "all"):
         raise UserError(f'--split is "{split}"{nearest(split, (*SPLITS, "all"))}')
     if (root is None) == (split == "all"):
         raise UserError("--split=all and --root=IMAGES go together: name both or neither")
-    class_names = tuple(inputs["class_names"])
     if root is not None:
-        return load_all(str(root), class_names)
-    source = load_splits(config.data, config.seed)[split]
-    saved = inputs["splits"][split]
+        return load_all(str(root), run.class_names)
+    source = load_splits(run.config.data, run.config.seed)[split]
+    saved = run.splits[split]
     if fingerprint(source) != saved["fingerprint"]:
         raise UserError(
             f"the {split} data changed since the training, which saw {saved['examples']} examples"
-            f" (now {len(source)}); restore it, or judge it as other images with --root"
+            f" (now {len(source)}); restore it, or evaluate it as other images with --root"
         )
     return source

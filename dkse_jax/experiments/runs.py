@@ -20,15 +20,13 @@ from dkse_jax import sharding
 from dkse_jax.data.pipeline import fingerprint
 from dkse_jax.data.sources import Source, load_splits
 from dkse_jax.data.transform import Transform
-from dkse_jax.evaluation.evaluate import make_forward
-from dkse_jax.evaluation.report import write_report
-from dkse_jax.evaluation.restore import restore_best
-from dkse_jax.evaluation.run import evaluate_run
+from dkse_jax.evaluation.report import measure, write_report
+from dkse_jax.evaluation.run import evaluate
 from dkse_jax.experiments.compare import Judged
 from dkse_jax.experiments.tables import Row
 from dkse_jax.files import write_atomically
-from dkse_jax.models import create_model
 from dkse_jax.models.counts import count, totals
+from dkse_jax.trained import load, read_run
 from dkse_jax.training.loop import train
 from dkse_jax.training.setup import describe_inputs
 from dkse_jax.workdir import description
@@ -59,7 +57,7 @@ def run(row: Row, seed: int, base: ConfigDict, workdir: Path) -> None:
 
     Raises:
         UserError: the run was begun with another config, or its data changed; and what `train` and
-            `evaluate_run` raise.
+            `evaluate` raise.
     """
     config, folder = config_of(row, seed, base), run_workdir(workdir, row, seed)
     description.check_workdir(folder, config)
@@ -73,8 +71,6 @@ def run(row: Row, seed: int, base: ConfigDict, workdir: Path) -> None:
     if interrupted:
         # Only the time since the last start is known, which is not the answer.
         results["minutes"] = None
-    metrics = json.loads((folder / "eval/test/metrics.json").read_text(encoding="utf-8"))
-    results |= {name: metrics[name] for name in ("n", "classes", "accuracy", "interval95")}
     write_atomically(record, json.dumps(results, indent=2) + "\n")
 
 
@@ -83,10 +79,10 @@ def _trained(config: ConfigDict, folder: Path) -> dict[str, Any]:
     start = time.monotonic()
     train(config, folder)
     minutes = (time.monotonic() - start) / 60
-    evaluate_run(folder, "test", None)
-    classes = len(description.load_inputs(folder)["class_names"])
-    parameters, macs = totals(count(create_model(config.model, classes), config.data.image_size))
+    metrics = evaluate(folder)
+    parameters, macs = totals(count(read_run(folder).network, config.data.image_size))
     return {
+        **_chosen(metrics),
         "parameters": parameters,
         "macs": macs,
         "minutes": minutes,
@@ -119,25 +115,21 @@ def _classified(row: Row, config: ConfigDict, folder: Path) -> dict[str, Any]:
     test = splits["test"]
     log_probabilities = classifier.log_probabilities(described["test"].features)
     judging = described["test"].seconds + time.monotonic() - fitted
-    write_report(
-        folder / "eval" / "test",
-        step=0,
-        source_ids=test.ids,
-        labels=test.labels,
-        log_probabilities=log_probabilities,
-        groups=test.groups,
-        class_names=test.class_names,
-        read_image=lambda index: test.read(index, 256),
-        bootstrap_samples=config.eval.bootstrap_samples,
-        seed=config.seed,
-    )
+    metrics = measure(test, log_probabilities, config, step=0, skipped=0)
+    write_report(folder / "eval" / "test", test, log_probabilities, metrics)
     learning = described["train"].seconds + described["val"].seconds + fitted - start
     return {
+        **_chosen(metrics),
         "parameters": classifier.parameters,
         "macs": None,
         "minutes": learning / 60,
         "milliseconds": 1000 * judging / len(test),
     }
+
+
+def _chosen(metrics: dict[str, Any]) -> dict[str, Any]:
+    """What a table says of an evaluation."""
+    return {name: metrics[name] for name in ("n", "classes", "accuracy", "interval95")}
 
 
 class Described(NamedTuple):
@@ -164,17 +156,13 @@ def _features(split: Source, config: ConfigDict, workdir: Path) -> Described:
 
 def milliseconds_an_image(run_folder: Path) -> float:
     """The median time in which the best weights of a run judge one image, as evaluation does."""
-    config, inputs = description.load_config(run_folder), description.load_inputs(run_folder)
-    transform = Transform.from_json(inputs["transform"])
-    model = create_model(config.model, len(inputs["class_names"]))
-    mesh = sharding.make_mesh(jax.devices()[:1])
-    _, variables = restore_best(run_folder, model, transform.size, mesh)
-    image = np.zeros((1, transform.size, transform.size, 3), np.uint8)
-    classify = make_forward(model, transform, mesh)(variables)
+    trained = load(run_folder, mesh=sharding.make_mesh(jax.devices()[:1]))
+    size = trained.transform.size
+    image = np.zeros((1, size, size, 3), np.uint8)
     times = []
     for _ in range(TIMED_CALLS):
         start = time.perf_counter()
-        classify(image).block_until_ready()
+        trained.classify(image).block_until_ready()
         times.append(1000 * (time.perf_counter() - start))
     return statistics.median(times)
 

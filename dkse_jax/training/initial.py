@@ -9,11 +9,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from dkse_jax import sharding
 from dkse_jax.errors import UserError, nearest
-from dkse_jax.evaluation.restore import restore_best
-from dkse_jax.models import create_model
-from dkse_jax.workdir import description
+from dkse_jax.trained import load
 
 HEAD = "logits"  # the last layer of every network
 
@@ -39,13 +36,9 @@ def initial_variables(
 
 
 def _of_run(workdir: Path, fresh: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
-    config, inputs = description.load_config(workdir), description.load_inputs(workdir)
-    model = create_model(config.model, len(inputs["class_names"]))
-    size = inputs["transform"]["size"]
-    theirs = flatten_dict(restore_best(workdir, model, size, sharding.make_mesh())[1])
-    ours = flatten_dict(fresh)
-
-    keep_head = tuple(inputs["class_names"]) != tuple(class_names)
+    trained = load(workdir)
+    ours, theirs = flatten_dict(fresh), flatten_dict(trained.variables)
+    keep_head = trained.class_names != tuple(class_names)
     misfits = [
         "/".join(path)
         for path in sorted(ours.keys() | theirs.keys())

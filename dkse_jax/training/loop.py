@@ -20,9 +20,10 @@ from dkse_jax.data.bad_images import BadImages, bad_images
 from dkse_jax.data.pipeline import Batch, batch_hash, training_batches
 from dkse_jax.distributed import processes, watch
 from dkse_jax.errors import UserError
-from dkse_jax.evaluation.evaluate import Forward, make_forward, predict
+from dkse_jax.evaluation.evaluate import predict
 from dkse_jax.evaluation.metrics import accuracy_and_loss
 from dkse_jax.files import explain_disk_errors, locked, write_atomically
+from dkse_jax.inference import Forward, make_forward
 from dkse_jax.text import csv_text
 from dkse_jax.training.estimate import announce
 from dkse_jax.training.initial import initial_variables, started_from

@@ -2,12 +2,12 @@ import jax
 import numpy as np
 import pytest
 
-from dkse_jax import sharding
+from dkse_jax import inference, sharding
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform, normalise
-from dkse_jax.evaluation import evaluate
-from dkse_jax.evaluation.evaluate import make_forward, predict
+from dkse_jax.evaluation.evaluate import predict
 from dkse_jax.evaluation.metrics import summarise
+from dkse_jax.inference import make_forward
 from dkse_jax.models.dkse_net import DKSENet
 
 
@@ -64,12 +64,12 @@ def test_devices_give_one_devices_counts_exactly(network):
 def test_an_example_that_gets_lost_is_noticed(network, monkeypatch):
     _, variables, forward = network
     _, source = noise(9)
-    whole = evaluate.evaluation_batches
+    whole = inference.evaluation_batches
 
     def drops_the_remainder(*args, **named):
         return list(whole(*args, **named))[:-1]
 
-    monkeypatch.setattr(evaluate, "evaluation_batches", drops_the_remainder)
+    monkeypatch.setattr(inference, "evaluation_batches", drops_the_remainder)
     mesh = sharding.make_mesh()
     with pytest.raises(AssertionError, match="8 results for 9 examples"):
         predict(forward, variables, source, Transform(32), mesh, batch_size=8, threads=2)

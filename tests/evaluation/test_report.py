@@ -5,29 +5,36 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from configs import base
+from dkse_jax.data.sources import Source
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation import report
-from dkse_jax.evaluation.report import FILES, summary, write_report
+from dkse_jax.evaluation.report import FILES, measure, summary, write_report
 
+CONFIG = base.get_config()
 NAMES = ["Baroque", "Cubism", "Oil painting"]
 
 
-def write(folder, *, n=41, names=NAMES, ids=None, right=False, **changes):
+def picture(index, min_side=None):
+    return np.full((8, 12, 3), index, np.uint8)
+
+
+def write(folder, *, n=41, names=NAMES, ids=None, right=False, step=700, skipped=(), read=picture):
+    """The metrics, the source and the log-probabilities of a report."""
     rng = np.random.default_rng(0)
     labels = rng.integers(len(names), size=n)
     logits = rng.normal(size=(n, len(names))) + (20 if right else 2) * np.eye(len(names))[labels]
-    arguments = {
-        "step": 700,
-        "source_ids": ids or [f"{names[y]}/{i}.jpg" for i, y in enumerate(labels)],
-        "labels": labels,
-        "log_probabilities": logits - np.logaddexp.reduce(logits, axis=1, keepdims=True),
-        "groups": [f"g{i % 13}" for i in range(n)],
-        "class_names": names,
-        "read_image": lambda i: np.full((8, 12, 3), i, np.uint8),
-        "bootstrap_samples": 50,
-        "seed": 0,
-    }
-    return write_report(folder, **(arguments | changes)), arguments
+    source = Source(
+        class_names=tuple(names),
+        ids=ids or [f"{names[y]}/{i}.jpg" for i, y in enumerate(labels)],
+        labels=labels,
+        groups=[f"g{i % 13}" for i in range(n)],
+        read=read,
+    )
+    scores = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    result = measure(source, scores, CONFIG, step, len(skipped))
+    write_report(folder, source, scores, result, skipped)
+    return result, source, scores
 
 
 def rows(path):
@@ -42,7 +49,7 @@ def made(tmp_path_factory):
 
 
 def test_report_is_complete_and_alone(made):
-    folder, _, _ = made
+    folder, *_ = made
     assert sorted(p.name for p in folder.iterdir()) == sorted(FILES)
     assert [p.name for p in folder.parent.iterdir()] == ["test"]
     for name in ("confusion.png", "mistakes.png"):
@@ -52,14 +59,14 @@ def test_report_is_complete_and_alone(made):
 
 
 def test_metrics_json_is_the_returned_dict(made):
-    folder, result, _ = made
+    folder, result, *_ = made
     assert json.loads((folder / "metrics.json").read_text()) == result
     assert list(result)[:3] == ["step", "n", "classes"]
     assert (result["step"], result["n"]) == (700, 41)
 
 
 def test_confusion_csv_agrees_with_the_metrics(made):
-    folder, result, _ = made
+    folder, result, *_ = made
     header, *body = rows(folder / "confusion.csv")
     assert header[1:] == [row[0] for row in body] == NAMES
     counts = np.array([row[1:] for row in body], int)
@@ -69,14 +76,14 @@ def test_confusion_csv_agrees_with_the_metrics(made):
 
 
 def test_predictions_csv_recomputes_the_metrics(made):
-    folder, result, arguments = made
+    folder, result, source, scores = made
     header, *body = rows(folder / "predictions.csv")
     assert header == ["file", "label", "prediction", "probability", *[f"p({n})" for n in NAMES]]
-    assert [row[0] for row in body] == arguments["source_ids"]
-    assert [NAMES.index(row[1]) for row in body] == arguments["labels"].tolist()
+    assert [row[0] for row in body] == source.ids
+    assert [NAMES.index(row[1]) for row in body] == source.labels.tolist()
     assert sum(row[1] == row[2] for row in body) / 41 == result["accuracy"]
     p = np.array([row[4:] for row in body], float)
-    np.testing.assert_allclose(p, np.exp(arguments["log_probabilities"]), rtol=5e-6)
+    np.testing.assert_allclose(p, np.exp(scores), rtol=5e-6)
     assert [row[2] for row in body] == [NAMES[k] for k in p.argmax(axis=1)]
     assert [float(row[3]) for row in body] == p.max(axis=1).tolist()
     assert b"\r" not in (folder / "predictions.csv").read_bytes()
@@ -85,19 +92,18 @@ def test_predictions_csv_recomputes_the_metrics(made):
 def test_mistakes_are_the_most_confident_ones(tmp_path):
     asked = []
 
-    def read_image(i):
+    def read(i, min_side):
         asked.append(i)
         return np.zeros((4, 4, 3), np.uint8)
 
-    _, arguments = write(tmp_path / "r", n=211, read_image=read_image)
-    scores = arguments["log_probabilities"]
-    wrong = [i for i in range(211) if scores[i].argmax() != arguments["labels"][i]]
+    _, source, scores = write(tmp_path / "r", n=211, read=read)
+    wrong = [i for i in range(211) if scores[i].argmax() != source.labels[i]]
     assert len(wrong) > 24
     assert asked == sorted(wrong, key=lambda i: -scores[i].max())[:24]
 
 
 def test_perfect_classifier_reads_no_image(tmp_path):
-    result, _ = write(tmp_path / "r", right=True, read_image=None)
+    result, *_ = write(tmp_path / "r", right=True, read=None)
     assert result["accuracy"] == 1
     assert (tmp_path / "r" / "mistakes.png").exists()
 
@@ -105,7 +111,7 @@ def test_perfect_classifier_reads_no_image(tmp_path):
 def test_hostile_names_are_neutral(tmp_path):
     names = ["=cmd()", "@a\nb", "<script>", " +1", "$x$\x1b[2J", "a;=b"]
     ids = [f"-{i},\t\udce9.jpg" for i in range(41)]
-    result, _ = write(tmp_path / "r", names=names, ids=ids)
+    result, *_ = write(tmp_path / "r", names=names, ids=ids)
     neutral = ["'=cmd()", "'@a\ufffdb", "<script>", "' +1", "$x$\ufffd[2J", "a;'=b"]
     header, *body = rows(tmp_path / "r" / "confusion.csv")
     assert header[1:] == [row[0] for row in body] == neutral
@@ -163,7 +169,7 @@ def test_empty_folder_is_filled(tmp_path):
 
 def test_images_that_could_not_be_read_are_listed(tmp_path):
     skipped = [("=a.jpg", "Cubism", "it is empty")]
-    result, _ = write(tmp_path / "r", skipped=skipped)
+    result, *_ = write(tmp_path / "r", skipped=skipped)
     assert result["skipped"] == 1
     assert "41 examples in 13 groups; 1 could not be read" in summary(result)
     assert rows(tmp_path / "r" / "skipped.csv") == [

@@ -8,7 +8,7 @@ from PIL import Image
 
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation import run as evaluation_run
-from dkse_jax.evaluation.run import evaluate_run
+from dkse_jax.evaluation.run import evaluate
 
 NAMES = ["hatched_landscape", "stippled_landscape", "stippled_rosette"]
 
@@ -24,7 +24,7 @@ def report(run, split):
 
 
 def test_the_test_split_is_judged_without_another_flag(run, capsys):
-    evaluate_run(run, "test", None)
+    evaluate(run, "test", None)
     metrics = report(run, "test")
     assert metrics["n"] == 3 * 7
     assert metrics["classes"] == 3
@@ -39,7 +39,7 @@ def test_the_test_split_is_judged_without_another_flag(run, capsys):
 
 
 def test_gradcam_adds_a_picture_for_each_class(run, capsys):
-    evaluate_run(run, "test", None, gradcam=2, stage="dkse_6")
+    evaluate(run, "test", None, gradcam=2, stage="dkse_6")
     folder = run / "eval/test/gradcam"
     assert sorted(path.name for path in folder.iterdir()) == [f"{name}.png" for name in NAMES]
     for path in folder.iterdir():
@@ -50,7 +50,7 @@ def test_gradcam_adds_a_picture_for_each_class(run, capsys):
     *_, line, last = capsys.readouterr().out.splitlines()
     assert line == f"Grad-CAM at dkse_6: 3 pictures in {folder}"
     assert last.startswith("test accuracy ")
-    evaluate_run(run, "test", None)
+    evaluate(run, "test", None)
     assert report(run, "test")["n"] == 3 * 7
     assert not folder.exists()  # it would be that of the report before
 
@@ -68,12 +68,12 @@ def test_gradcam_adds_a_picture_for_each_class(run, capsys):
 def test_wrong_gradcam_flags_are_refused_first(trained, flags, sentence, monkeypatch):
     monkeypatch.setattr(evaluation_run, "load_splits", None)  # nothing is read yet
     with pytest.raises(UserError, match=sentence):
-        evaluate_run(trained, "test", None, **flags)
+        evaluate(trained, "test", None, **flags)
     assert not (trained / "eval").exists()
 
 
 def test_val_agrees_with_the_journal(run):
-    evaluate_run(run, "val", None)
+    evaluate(run, "val", None)
     metrics = report(run, "val")
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     line = next(
@@ -95,7 +95,7 @@ def pictures(folder, names, each=2):
 
 
 def test_other_images_with_the_same_class_names(run, tmp_path):
-    evaluate_run(run, "all", pictures(tmp_path / "other", NAMES[1:]))
+    evaluate(run, "all", pictures(tmp_path / "other", NAMES[1:]))
     metrics = report(run, "all")
     assert metrics["n"] == 4
     assert {name: row["n"] for name, row in metrics["per_class"].items()} == dict(
@@ -105,7 +105,7 @@ def test_other_images_with_the_same_class_names(run, tmp_path):
 
 def test_an_unknown_class_is_refused(run, tmp_path):
     with pytest.raises(UserError, match=r"stippled_rosete.*stippled_rosette"):
-        evaluate_run(run, "all", pictures(tmp_path / "other", [*NAMES[:2], "stippled_rosete"]))
+        evaluate(run, "all", pictures(tmp_path / "other", [*NAMES[:2], "stippled_rosete"]))
     assert not (run / "eval").exists()
 
 
@@ -119,12 +119,12 @@ def test_an_unknown_class_is_refused(run, tmp_path):
 )
 def test_wrong_flags_are_refused(run, split, root, sentence):
     with pytest.raises(UserError, match=sentence):
-        evaluate_run(run, split, root)
+        evaluate(run, split, root)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"is not a run: config.json cannot be read"):
-        evaluate_run(tmp_path, "test", None)
+        evaluate(tmp_path, "test", None)
     assert not list(tmp_path.iterdir())
 
 
@@ -133,10 +133,10 @@ def test_changed_data_are_refused(run):
     inputs["splits"]["test"]["fingerprint"] = "0" * 64
     (run / "inputs.json").write_text(json.dumps(inputs))
     with pytest.raises(UserError, match="the test data changed since the training"):
-        evaluate_run(run, "test", None)
+        evaluate(run, "test", None)
 
 
 def test_a_run_without_a_checkpoint_is_refused(run):
     shutil.rmtree(run / "checkpoints")
     with pytest.raises(UserError, match="has no evaluated checkpoint yet"):
-        evaluate_run(run, "test", None)
+        evaluate(run, "test", None)

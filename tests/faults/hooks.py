@@ -18,16 +18,16 @@ def _pause(phase: str, seconds: float = 1000.0) -> None:
 
 def pause_judging() -> None:
     """The evaluation on val stops after its first batch."""
-    from dkse_jax.evaluation import evaluate
+    from dkse_jax import inference
 
-    whole = evaluate.evaluation_batches
+    whole = inference.evaluation_batches
 
     def batches(*arguments, **named):
         for batch in whole(*arguments, **named):
             yield batch
             _pause("judging")
 
-    evaluate.evaluation_batches = batches
+    inference.evaluation_batches = batches
 
 
 def pause_data() -> None:

@@ -106,28 +106,28 @@ def lock_forgotten() -> None:
 
 def remainder_dropped() -> None:
     """The last batch, which is not full, is left out, and so is the check of the count."""
-    from dkse_jax.evaluation import evaluate
+    from dkse_jax import inference
 
-    whole = evaluate.evaluation_batches
+    whole = inference.evaluation_batches
 
     def batches(*arguments, **named):
         batches = list(whole(*arguments, **named))
         return batches[:-1] if len(batches) > 1 and not batches[-1]["real"].all() else batches
 
-    evaluate.evaluation_batches = batches
+    inference.evaluation_batches = batches
 
 
 def padding_counted() -> None:
     """What fills up the last batch counts as examples."""
-    from dkse_jax.evaluation import evaluate
+    from dkse_jax import inference
 
-    whole = evaluate.evaluation_batches
+    whole = inference.evaluation_batches
 
     def batches(*arguments, **named):
         for batch in whole(*arguments, **named):
             yield batch | {"real": batch["real"] | True}
 
-    evaluate.evaluation_batches = batches
+    inference.evaluation_batches = batches
 
 
 def rows_of_the_other() -> None:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from dkse_jax.errors import UserError
-from dkse_jax.evaluation.run import evaluate_run
+from dkse_jax.evaluation.run import evaluate
 from dkse_jax.training.loop import train
 from tests.faults import runs, thin
 
@@ -83,7 +83,7 @@ def test_bad_images_are_skipped_and_listed(folder, tmp_path, capfd):
     assert [row["file"] for row in listed] == sorted(names[:4])
     assert {row["label"] for row in listed} == {"dark"}
     assert all("cannot be read" in row["reason"] for row in listed)
-    evaluate_run(tmp_path / "run", "test", None)
+    evaluate(tmp_path / "run", "test", None)
     report = json.loads((tmp_path / "run" / "eval" / "test" / "metrics.json").read_text())
     assert (report["n"], report["skipped"]) == (10, 1)
     assert "1 could not be read" in capfd.readouterr().out

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from dkse_jax import inference
 from dkse_jax.data.pipeline import training_batches
 from dkse_jax.data.sources import load_splits
 from dkse_jax.errors import UserError
-from dkse_jax.evaluation import evaluate
 from dkse_jax.workdir import checkpoint
 from tests.faults import runs, saboteurs, thin
 from tests.faults.conftest import FULL
@@ -128,7 +128,7 @@ def test_labels_are_those_of_the_weights(tmp_path, baseline):
 @pytest.mark.parametrize("saboteur", ["-", "remainder_dropped", "padding_counted"])
 def test_every_example_counts_once(monkeypatch, saboteur):
     if saboteur != "-":
-        monkeypatch.setattr(evaluate, "evaluation_batches", evaluate.evaluation_batches)
+        monkeypatch.setattr(inference, "evaluation_batches", inference.evaluation_batches)
         getattr(saboteurs, saboteur)()
     with runs.must_fail(saboteur):
         for n in (1, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH + 7, 997 if FULL else 101):

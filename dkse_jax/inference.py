@@ -1,0 +1,94 @@
+"""Running a network on many images: weights folded once, batches of one shape, streamed results."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from dkse_jax.data.bad_images import BadImages
+from dkse_jax.data.pipeline import Images, evaluation_batches
+from dkse_jax.data.transform import Transform, normalise
+from dkse_jax.distributed import watch
+from dkse_jax.models.prepare import prepare
+from dkse_jax.sharding import (
+    batch_sharding,
+    local_indices,
+    replicated,
+    round_up_to_devices,
+    to_global_array,
+)
+
+Classify = Callable[..., jax.Array]
+Forward = Callable[[Any], Classify]
+
+
+def make_forward(model: nn.Module, transform: Transform, mesh: Mesh) -> Forward:
+    """Returns forward(variables) -> classify(images).
+
+    `forward` replicates the weights on the mesh and folds them once. `classify` is jitted: uint8
+    (B, S, S, 3) to log-probabilities (B, K); B is a multiple of the number of devices.
+    """
+    whole = replicated(mesh)
+
+    @partial(jax.jit, in_shardings=(whole, batch_sharding(mesh)), out_shardings=whole)
+    def classify(prepared: dict[str, Any], images: jax.Array) -> jax.Array:
+        logits, _ = model.apply(prepared, normalise(images, transform), train=False)
+        return jax.nn.log_softmax(logits)
+
+    def forward(variables: dict[str, Any]) -> Classify:
+        variables = jax.device_put(variables, whole)
+        return partial(classify, prepare(model, variables, transform.size))
+
+    return forward
+
+
+def stream(
+    function: Classify,
+    images: Images,
+    transform: Transform,
+    mesh: Mesh,
+    *,
+    batch_size: int,
+    threads: int,
+    bad: BadImages | None = None,
+) -> Iterator[np.ndarray]:
+    """Yields function's results for the images, batch after batch in order, padding left out.
+
+    A batch's results are fetched after the next batch was sent, so that devices do not wait for the
+    host; memory is bounded. Every process reads the images of its own devices and has the results
+    of all.
+
+    Args:
+        function: jitted, uint8 (B, S, S, 3) -> an array (B, ...) that every device has whole.
+        images: read in threads, through the transform.
+        transform: of the network's input.
+        mesh: the devices of the function.
+        batch_size: B, rounded up to a multiple of the number of devices.
+        threads: that read images.
+        bad: collects unreadable images, which are left out; without it they raise BadImage.
+    """
+    batch_size = round_up_to_devices(batch_size)
+    sent: tuple[jax.Array, np.ndarray] | None = None
+    batches = evaluation_batches(
+        images,
+        transform,
+        batch_size=batch_size,
+        threads=threads,
+        rows=local_indices(mesh, batch_size),
+        bad=bad,
+    )
+    for batch in batches:
+        pixels = to_global_array(batch["image"], batch_size, mesh)
+        with contextlib.nullcontext() if sent else watch.pause():  # the first call may compile
+            results = function(pixels)
+        watch.heartbeat()
+        if sent:
+            yield np.asarray(sent[0])[sent[1]]
+        sent = results, batch["real"]
+    if sent:
+        yield np.asarray(sent[0])[sent[1]]

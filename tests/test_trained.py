@@ -1,0 +1,113 @@
+"""A run's weights, loaded and used on images of any kind."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dkse_jax
+from dkse_jax.data.decode import BadImage
+from dkse_jax.data.sources import load_splits
+from dkse_jax.errors import UserError
+from dkse_jax.evaluation.evaluate import predict
+from dkse_jax.inference import make_forward
+
+
+@pytest.fixture(scope="module")
+def loaded(trained):
+    return dkse_jax.load(trained)
+
+
+@pytest.fixture(scope="module")
+def source(loaded):
+    return load_splits(loaded.config.data, loaded.config.seed)["test"]
+
+
+def test_predictions_are_those_of_the_evaluation(loaded, source):
+    expected = predict(
+        make_forward(loaded.network, loaded.transform, loaded.mesh),
+        loaded.variables,
+        source,
+        loaded.transform,
+        loaded.mesh,
+        batch_size=8,
+        threads=1,
+    )
+    answers = list(loaded.predict([source.read(i, None) for i in range(len(source))]))
+    assert len(answers) == len(source) == 21
+    found = np.stack([answer.probabilities for answer in answers])
+    np.testing.assert_allclose(found, np.exp(expected), atol=1e-6)
+    for answer, row in zip(answers, expected, strict=True):
+        assert answer.class_name == loaded.class_names[row.argmax()]
+        assert answer.probability == answer.probabilities.max()
+
+
+def test_files_pil_images_and_arrays_give_the_same(loaded, source, tmp_path):
+    pixels = source.read(3, None)
+    image = Image.fromarray(pixels)
+    image.save(tmp_path / "a.png")
+    opened = Image.open(io.BytesIO((tmp_path / "a.png").read_bytes()))
+    kinds = [tmp_path / "a.png", str(tmp_path / "a.png"), image, opened, pixels]
+    first, *others = loaded.predict(kinds)
+    for other in others:
+        np.testing.assert_array_equal(other.probabilities, first.probabilities)
+
+
+def test_a_turned_pil_image_is_made_upright(loaded, source, tmp_path):
+    upright = Image.fromarray(source.read(3, None))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the stored pixels are to be turned by 270 degrees
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "a.png", exif=exif)
+    first, second = loaded.predict([Image.open(tmp_path / "a.png"), upright])
+    np.testing.assert_array_equal(first.probabilities, second.probabilities)
+
+
+def test_predictions_stream(loaded, source, monkeypatch):
+    """The first answers come before the last images are read."""
+    from dkse_jax import trained as trained_module
+
+    monkeypatch.setattr(trained_module, "BATCH", 8)
+    read = []
+
+    class Images(list):
+        def __getitem__(self, index):
+            read.append(index)
+            return source.read(index % len(source), None)
+
+    images = Images([None] * 400)
+    answers = loaded.predict(images)
+    next(answers)
+    assert max(read) < 200
+    assert sum(1 for _ in answers) == 399
+
+
+def test_features_and_explanations(loaded, source):
+    images = [source.read(i, None) for i in range(5)]
+    features = loaded.features(images, "pool_15")
+    assert features.shape == (5, 4 * 32)
+    maps = loaded.features(images, "dkse_6")
+    logits = loaded.features(images, "logits")
+    best = logits.argmax(axis=1).tolist()
+    heat = loaded.explain(images, stage="dkse_6")
+    assert heat.shape == maps.shape[:3]
+    assert heat.min() >= 0
+    chosen = loaded.explain(images, loaded.class_names[best[0]], stage="dkse_6")
+    np.testing.assert_allclose(chosen[0], heat[0], atol=1e-6)
+    answers = loaded.predict(images)
+    assert [loaded.class_names.index(answer.class_name) for answer in answers] == best
+
+
+def test_mistakes_are_named(loaded, tmp_path):
+    (tmp_path / "no.jpg").write_bytes(b"no picture")
+    with pytest.raises(BadImage, match=r"no\.jpg"):
+        list(loaded.predict([tmp_path / "no.jpg"]))
+    with pytest.raises(UserError, match=r"image 1 is an array float32\(4, 4, 3\); give uint8"):
+        list(loaded.predict([np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.float32)]))
+    pixels = [np.zeros((4, 4, 3), np.uint8)]
+    with pytest.raises(UserError, match=r'no stage "dkse_7"; did you mean "dkse_6"'):
+        loaded.features(pixels, "dkse_7")
+    with pytest.raises(UserError, match=r'no class "x"'):
+        loaded.explain(pixels, "x")
+    with pytest.raises(UserError, match="is not a run"):
+        dkse_jax.load(tmp_path)
