@@ -1,9 +1,13 @@
-"""Checkpoints that earlier versions wrote load exactly, for good.
+"""Checkpoints and runs that earlier versions wrote load exactly, for good.
 
 The folders of tests/workdir/kept are never rewritten: a version that saves otherwise adds one, and
-a line to KEPT. Each was written by `checkpoint.save(folder, STEP, *state(), METRICS)`.
+a line to KEPT or RUNS. A checkpoint was written by `checkpoint.save(folder, STEP, *state(),
+METRICS)`; a run by training and evaluating the config that is in it on one CPU device.
 """
 
+import csv
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dkse_jax import config as configs
 from dkse_jax import sharding
-from dkse_jax.workdir import checkpoint
+from dkse_jax.evaluation.run import evaluate_run
+from dkse_jax.training.loop import train
+from dkse_jax.workdir import checkpoint, description
 
+FOLDER = Path(__file__).parent / "kept"
 KEPT = ["0.1.0"]  # the versions of this package that wrote them
+RUNS = ["run-0.1.0"]
 STEP, METRICS = 7, {"accuracy": 0.625, "loss": 1.5}
 
 
@@ -45,7 +54,7 @@ def state() -> tuple[dict[str, Any], dict[str, Any]]:
 
 @pytest.mark.parametrize("version", KEPT)
 def test_what_an_earlier_version_saved_loads_exactly(version):
-    workdir = Path(__file__).parent / "kept" / version
+    workdir = FOLDER / version
     assert checkpoint.latest_step(workdir) == checkpoint.best_step(workdir) == STEP
     expected = state()
     found = checkpoint.restore(workdir, STEP, *sharding.abstract(expected, sharding.make_mesh()))
@@ -60,3 +69,45 @@ def test_the_kept_values_are_what_they_were():
     some = values(1, 2, 3)
     assert some.dtype == np.float32
     assert some[0, :2].tolist() == [-0.13319754600524902, 0.733604907989502]
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_of_an_earlier_version_evaluates_to_the_same_numbers(name, tmp_path):
+    workdir = shutil.copytree(FOLDER / name, tmp_path / "run")
+    shutil.rmtree(workdir / "eval")
+    evaluate_run(workdir, "test", None)
+    found, expected = (
+        json.loads((run / "eval/test/metrics.json").read_text()) for run in (workdir, FOLDER / name)
+    )
+    for key in ("loss", "ece"):  # sums of what another CPU may round otherwise
+        assert found.pop(key) == pytest.approx(expected.pop(key), abs=1e-5)
+    assert found == expected
+    predicted, kept = (predictions(run / "eval/test") for run in (workdir, FOLDER / name))
+    assert predicted[0] == kept[0]
+    assert len(predicted[0]) == 21
+    np.testing.assert_allclose(predicted[1], kept[1], rtol=0, atol=1e-5)
+
+
+def predictions(folder: Path) -> tuple[list[list[str]], np.ndarray]:
+    """(the file, label and prediction of each example, the log-probabilities)."""
+    with (folder / "predictions.csv").open(newline="") as file:
+        _, *rows = csv.reader(file)
+    return [row[:3] for row in rows], np.log(np.array([row[4:] for row in rows], float))
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_of_an_earlier_version_is_prolonged(name, tmp_path):
+    workdir = shutil.copytree(FOLDER / name, tmp_path / "run")
+    config = description.load_config(workdir).unlock()
+    before = (workdir / "metrics.jsonl").read_bytes()
+    last, steps = before.count(b'"train"'), configs.steps(config, 27)
+    assert checkpoint.latest_step(workdir) == last == steps
+    config.train.epochs *= 2
+    train(config, workdir)
+    after = (workdir / "metrics.jsonl").read_bytes()
+    assert after.startswith(before)
+    later = [json.loads(line) for line in after[len(before) :].splitlines()]
+    assert [line["step"] for line in later if line["split"] == "train"] == list(range(6, 11))
+    assert checkpoint.latest_step(workdir) == 10
+    saved = json.loads((workdir / "config.json").read_text())
+    assert saved == json.loads(configs.to_json(config))
