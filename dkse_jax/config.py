@@ -1,182 +1,174 @@
-"""Configs: every field checked, to and from JSON, and what differs between two runs."""
+"""The schema of the config: each field stands here once, with default, range and comment.
 
-import dataclasses
+The config is a ConfigDict of ml_collections, which `default_config` makes and flags override.
+Validation, JSON, differences between runs and the listing of `describe` follow from `FIELDS`.
+"""
+
 import json
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from dkse_jax import choices
 from dkse_jax.errors import UserError, nearest
+from dkse_jax.markdown import table
+from dkse_jax.rules import Field, Rule, conflicts, one_of, within
 
-_KINDS = {
-    int: "a whole number",
-    float: "a finite number",
-    bool: "true or false",
-    str: "a text",
-    tuple: "a tuple of whole numbers such as (3, 5)",
-}
-_CHANNELS = {6: 4, 9: 8, 12: 16}  # of a block at each position, in multiples of the width
-_LEAST_IMAGE_SIZES = {  # of each network of dkse_jax.models
-    "alexnet": 64,
-    "vgg16": 64,
-    "vgg19": 64,
-    "resnet18": 64,
-    "resnet34": 64,
-    "resnet50": 64,
-    "resnet101": 64,
-    "resnet152": 64,
-    "se_resnet50": 64,
-    "inception_v4": 75,
-    "dkse_net": 32,
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Rule:
-    """What a field may hold.
-
-    Attributes:
-        kind: its exact type; the elements of tuples are int.
-        fits: whether a value of that type is allowed.
-        must: ends the sentence "config.x is y, but must be ...".
-        choices: of a text; empty for any.
-    """
-
-    kind: type
-    fits: Callable[[Any], bool] = lambda value: True
-    must: str = ""
-    choices: tuple[str, ...] = ()
-
-    def mistake(self, name: str, value: Any) -> str | None:
-        """Returns the sentence about a wrong value, None for a right one."""
-        typed = type(value) is self.kind
-        if typed and self.kind is tuple:
-            typed = all(type(element) is int for element in value)
-        if typed and self.kind is float:
-            typed = math.isfinite(value)
-        if not typed:
-            return f"config.{name} is {value!r}, but must be {_KINDS[self.kind]}"
-        if self.choices and value not in self.choices:
-            return f"config.{name} is {value!r}, which is no choice{nearest(value, self.choices)}"
-        return None if self.fits(value) else f"config.{name} is {value!r}, but must be {self.must}"
-
-
-def _whole(least: int, most: float = math.inf) -> Rule:
-    must = f"at least {least}" if most == math.inf else f"from {least} to {most}"
-    return Rule(int, lambda value: least <= value <= most, must)
-
-
-def _choice(*choices: str) -> Rule:
-    return Rule(str, choices=choices)
-
-
-_TEXT = Rule(str)
-_NAME = Rule(str, lambda value: value != "", "given")
-_POSITIVE = Rule(float, lambda value: value > 0, "above 0")
-_NOT_NEGATIVE = Rule(float, lambda value: value >= 0, "at least 0")
-_SHARE = Rule(float, lambda value: 0 <= value <= 1, "from 0 to 1")
-_SHARE_BELOW_1 = Rule(float, lambda value: 0 <= value < 1, "at least 0 and below 1")
-_PERCENT = Rule(float, lambda value: 0 <= value < 100, "at least 0 and below 100")
-
-FIELDS: dict[str, Rule] = {
-    "seed": _whole(0, 2**32 - 1),
-    "init_from": _TEXT,
-    "frozen": _TEXT,
-    "model.name": _choice(*_LEAST_IMAGE_SIZES),
-    "model.width": _whole(1),
-    "model.positions": Rule(
-        tuple,
-        lambda value: set(value) <= set(_CHANNELS) and len(set(value)) == len(value),
-        "any of 6, 9 and 12, each at most once",
-    ),
-    "model.attention": _choice("dkse", "se", "sk", "none"),
-    "model.kernel_sizes": Rule(
-        tuple,
-        lambda value: len(value) > 0 and all(size > 0 and size % 2 == 1 for size in value),
-        "odd sizes, at least one",
-    ),
-    "model.dilations": Rule(
-        tuple,
-        lambda value: len(value) > 0 and min(value) >= 1,
-        "at least 1 each, one for each of model.kernel_sizes",
-    ),
-    "model.reduction": _whole(1),
-    "model.gate": _choice("shared_sigmoid", "branch_sigmoid", "selective_softmax"),
-    "model.branch_norm": _choice("bn_relu", "none"),
-    "model.norm_placement": _choice("all", "second_layer_only"),
-    "model.dropout_before_pool": _SHARE_BELOW_1,
-    "model.dropout_after_pool": _SHARE_BELOW_1,
-    "model.ops": _choice("auto", "plain", "fast"),
-    "model.dtype": _choice("float32", "bfloat16"),
-    "model.remat": Rule(bool),
-    "data.source": _choice("synthetic", "folder", "records", "tfds"),
-    "data.root": _TEXT,
-    "data.image_size": _whole(min(_LEAST_IMAGE_SIZES.values())),
-    "data.levels": Rule(bool),
-    "data.normalisation": _choice("centred", "imagenet", "inception"),
-    "data.evaluation_scale": Rule(float, lambda value: 1 <= value <= 4, "from 1 to 4"),
-    "data.classes": Rule(int, lambda value: value == 0 or value >= 2, "0 for all, or at least 2"),
-    "data.on_bad_image": _choice("error", "skip"),
-    "data.max_bad_percent": Rule(float, lambda value: 0 <= value <= 100, "from 0 to 100"),
-    "data.threads": _whole(1),
-    "data.folder.val_percent": Rule(float, lambda v: 0 < v < 100, "above 0 and below 100"),
-    "data.folder.test_percent": _PERCENT,
-    "data.synthetic.kinds": _whole(2, 6),
-    "data.synthetic.train_per_kind": _whole(1),
-    "data.synthetic.val_per_kind": _whole(1),
-    "data.synthetic.test_per_kind": _whole(1),
-    "data.tfds.builder": _TEXT,
-    "data.tfds.class_of": _choice("label", "builder"),
-    "data.tfds.train_split": _NAME,
-    "data.tfds.val_split": _NAME,
-    "data.tfds.test_split": _NAME,
-    "data.tfds.image_key": _NAME,
-    "data.tfds.label_key": _NAME,
-    "augment.enabled": Rule(bool),
-    "augment.crop_area_min": Rule(float, lambda value: 0 < value <= 1, "above 0 and at most 1"),
-    "augment.crop_area_max": Rule(float, lambda value: 0 < value <= 1, "above 0 and at most 1"),
-    "augment.crop_ratio": Rule(float, lambda value: value >= 1, "at least 1"),
-    "augment.flip": _SHARE,
-    "augment.brightness": _SHARE,
-    "augment.contrast": _SHARE,
-    "augment.saturation": _SHARE,
-    "augment.tint": _SHARE,
-    "augment.greyscale": _SHARE,
-    "train.batch_size": _whole(1),
-    "train.accumulate": _whole(1),
-    "train.epochs": _POSITIVE,
-    "train.label_smoothing": _SHARE_BELOW_1,
-    "train.evaluate_every_epochs": _POSITIVE,
-    "train.checkpoint_every_steps": _whole(1),
-    "devices.fsdp": _whole(1),
-    "optimizer.name": _choice("sgd", "adamw"),
-    "optimizer.learning_rate": _POSITIVE,
-    "optimizer.warmup_percent": _PERCENT,
-    "optimizer.momentum": _SHARE_BELOW_1,
-    "optimizer.weight_decay": _NOT_NEGATIVE,
-    "optimizer.pointwise_l2": _NOT_NEGATIVE,
-    "optimizer.clip_norm": _NOT_NEGATIVE,
-    "eval.batch_size": _whole(1),
-    "eval.bootstrap_samples": _whole(1),
-    "log.progress_seconds": _NOT_NEGATIVE,
-    "log.tensorboard": Rule(bool),
-}
-
-# These cannot change what a run computes, or only by rounding, as the number of devices does, which
-# is in no config: a run goes on where there are more or fewer of them, or less memory. Moved data
-# is recognized by its contents elsewhere.
-_WITHOUT_EFFECT = (
-    "log.",
-    "eval.",
-    "devices.",
-    "model.remat",
-    "data.threads",
-    "data.root",
-    "data.max_bad_percent",
-    "train.checkpoint_every_steps",
+_ANY = Rule()
+_GIVEN = Rule(lambda value: value != "", "given")
+_COUNT = within("[1, inf)")
+_POSITIVE, _NOT_NEGATIVE = within("(0, inf)"), within("[0, inf)")
+_SHARE, _SHARE_ABOVE_0, _SHARE_BELOW_1 = within("[0, 1]"), within("(0, 1]"), within("[0, 1)")
+_POSITIONS = Rule(
+    lambda value: set(value) <= set(choices.BLOCK_CHANNELS) and len(set(value)) == len(value),
+    "any of 6, 9 and 12, each at most once",
 )
+_KERNEL_SIZES = Rule(
+    lambda value: len(value) > 0 and all(size > 0 and size % 2 == 1 for size in value),
+    "odd sizes, at least one",
+)
+_DILATIONS = Rule(
+    lambda value: len(value) > 0 and min(value) >= 1,
+    "at least 1 each, one for each of model.kernel_sizes",
+)
+_CLASSES = Rule(lambda value: value == 0 or value >= 2, "0 for all, or at least 2")
+
+FIELDS: dict[str, Field] = {
+    "seed": Field(0, within(f"[0, {2**32 - 1}]"), "weights, batch order, augmentation, dropout"),
+    "init_from": Field("", _ANY, "a workdir or published weights (.safetensors) to start from"),
+    "frozen": Field("", _ANY, 'prefixes of weights that are not trained, as in "stem,layer1"'),
+    "model.name": Field(
+        "dkse_net",
+        one_of(*choices.LEAST_IMAGE_SIZES),
+        "the network; all but dkse_net read only ops and dtype of the fields below",
+    ),
+    "model.width": Field(32, _COUNT, "channels of the stem; other layers have multiples of it"),
+    "model.positions": Field((6,), _POSITIONS, "the paper's layer IDs that hold a block"),
+    "model.attention": Field("dkse", one_of(*choices.ATTENTIONS), "the kind of block"),
+    "model.kernel_sizes": Field((1, 5), _KERNEL_SIZES, "dkse, sk: of each branch"),
+    "model.dilations": Field((1, 1), _DILATIONS, "dkse, sk: of each branch"),
+    "model.reduction": Field(4, _COUNT, "r: the gate's hidden layer has 1/r of the channels"),
+    "model.dropout_before_pool": Field(0.1, _SHARE_BELOW_1, "rate before the average pool"),
+    "model.dropout_after_pool": Field(0.2, _SHARE_BELOW_1, "rate after the average pool"),
+    "model.ops": Field("auto", one_of(*choices.FORMS), "arithmetic; results agree to rounding"),
+    "model.dtype": Field("float32", one_of(*choices.DTYPES), "of activations; weights: float32"),
+    "model.remat": Field(False, _ANY, "compute layers twice: less memory, more time", effect=False),
+    "data.source": Field("synthetic", one_of(*choices.SOURCES), "where the images come from"),
+    "data.root": Field(
+        "",
+        _ANY,
+        "folder: the images; records: what dkse-pack wrote, a folder or gs:// or s3://; tfds: its"
+        " data_dir, if not the default one",
+        effect=False,
+    ),
+    "data.image_size": Field(299, _COUNT, "side in pixels of the square images of training"),
+    "data.levels": Field(False, _ANY, "stretch each channel of an image to black and white first"),
+    "data.normalisation": Field(
+        "centred", one_of(*choices.NORMALISATIONS), "published weights need imagenet or inception"
+    ),
+    "data.evaluation_scale": Field(
+        1.0, within("[1, 4]"), "evaluation resolution, as a multiple of image_size"
+    ),
+    "data.classes": Field(0, _CLASSES, "number of classes used, the first by name"),
+    "data.on_bad_image": Field(
+        "error", one_of("error", "skip"), "whether an unreadable image ends the run"
+    ),
+    "data.max_bad_percent": Field(
+        1.0, within("[0, 100]"), "of a split; more images to skip end the run", effect=False
+    ),
+    "data.threads": Field(2, _COUNT, "that read and augment images", effect=False),
+    "data.folder.val_percent": Field(
+        15.0, within("(0, 100)"), "of the groups of each class, where no split is given"
+    ),
+    "data.folder.test_percent": Field(15.0, within("[0, 100)"), "as val_percent"),
+    "data.synthetic.kinds": Field(5, within("[2, 6]"), "number of classes"),
+    "data.synthetic.train_per_kind": Field(400, _COUNT, "images of each class"),
+    "data.synthetic.val_per_kind": Field(40, _COUNT, "images of each class"),
+    "data.synthetic.test_per_kind": Field(100, _COUNT, "images of each class"),
+    "data.tfds.builder": Field("", _ANY, 'such as "imagenet_r" or "my_art:1.0.0"'),
+    "data.tfds.class_of": Field(
+        "label",
+        one_of("label", "builder"),
+        "builder: each of several builders is a class, as in"
+        ' "domainnet/clipart,domainnet/sketch", and label_key is not read',
+    ),
+    "data.tfds.train_split": Field("train[:80%]", _GIVEN, "a split of the builder"),
+    "data.tfds.val_split": Field("train[80%:]", _GIVEN, "a split of the builder"),
+    "data.tfds.test_split": Field("test", _GIVEN, "a split of the builder"),
+    "data.tfds.image_key": Field("image", _GIVEN, "name of the image's feature"),
+    "data.tfds.label_key": Field("label", _GIVEN, "name of the label's feature"),
+    "augment.enabled": Field(True, _ANY, "false: every view is the largest centred square"),
+    "augment.crop_area_min": Field(0.3, _SHARE_ABOVE_0, "least share of the image in a crop"),
+    "augment.crop_area_max": Field(1.0, _SHARE_ABOVE_0, "largest share of the image in a crop"),
+    "augment.flip": Field(0.5, _SHARE, "probability of a left-right flip"),
+    "augment.brightness": Field(0.3, _SHARE, "± share"),
+    "augment.contrast": Field(0.3, _SHARE, "± share"),
+    "augment.saturation": Field(0.3, _SHARE, "± share"),
+    "augment.tint": Field(0.1, _SHARE, "± share of each colour channel: the paper's colour"),
+    "augment.greyscale": Field(0.1, _SHARE, "probability of dropping colour"),
+    "train.batch_size": Field(32, _COUNT, "over all devices and micro-batches"),
+    "train.accumulate": Field(
+        1,
+        _COUNT,
+        "micro-batches whose mean gradient makes a step: less memory; a batch norm normalises each"
+        " by its own statistics",
+    ),
+    "train.epochs": Field(30.0, _POSITIVE, "a larger number prolongs a run"),
+    "train.label_smoothing": Field(0.1, _SHARE_BELOW_1, "share of the target for all classes"),
+    "train.evaluate_every_epochs": Field(1.0, _POSITIVE, "on val; saves a checkpoint"),
+    "train.checkpoint_every_steps": Field(200, _COUNT, "saves a checkpoint too", effect=False),
+    "devices.fsdp": Field(
+        1,
+        _COUNT,
+        "devices that share a copy of weights and optimiser state; divides their number",
+        effect=False,
+    ),
+    "optimizer.learning_rate": Field(0.1, _POSITIVE, "of SGD, at the end of the warm-up"),
+    "optimizer.warmup_percent": Field(
+        5.0, within("[0, 100)"), "of all steps, linear; then a cosine to 0"
+    ),
+    "optimizer.momentum": Field(0.9, _SHARE_BELOW_1, "Nesterov's"),
+    "optimizer.pointwise_l2": Field(
+        1e-4, _NOT_NEGATIVE, "times the sum of squares of the pointwise kernels"
+    ),
+    "optimizer.clip_norm": Field(1.0, _NOT_NEGATIVE, "of the whole gradient; 0 for none"),
+    "eval.batch_size": Field(64, _COUNT, "over all devices", effect=False),
+    "log.tensorboard": Field(True, _ANY, "event files, if tensorboardX is installed", effect=False),
+}
+
+# Fields of saved configs that are constants now, and the value that each has; None: it never
+# changed a result.
+_RETIRED: dict[str, Any] = {
+    "model.gate": "shared_sigmoid",
+    "model.branch_norm": "bn_relu",
+    "model.norm_placement": "all",
+    "augment.crop_ratio": 4 / 3,
+    "optimizer.name": "sgd",
+    "optimizer.weight_decay": None,
+    "eval.bootstrap_samples": 1000,
+    "log.progress_seconds": None,
+}
+
+
+def default_config() -> ConfigDict:
+    """Returns the config of all defaults, whose sections flags and config files change."""
+    tree: dict[str, Any] = {}
+    for name, field in FIELDS.items():
+        *sections, key = name.split(".")
+        section = tree
+        for part in sections:
+            section = section.setdefault(part, {})
+        section[key] = field.default
+    return ConfigDict(tree)
+
+
+def describe() -> str:
+    """Returns all fields as a Markdown table."""
+    rows = [
+        (name, repr(field.default), field.values, field.comment) for name, field in FIELDS.items()
+    ]
+    return table(("field", "default", "values", "meaning"), rows)
 
 
 def fields(config: ConfigDict) -> dict[str, Any]:
@@ -196,59 +188,8 @@ def unknown_field(name: str) -> str | None:
     """Returns the sentence about a name, such as "model.wdth", unless it is a field's."""
     if name in FIELDS:
         return None
-    choices = [f"config.{field}" for field in FIELDS]
-    return f"config.{name} is not a field{nearest(f'config.{name}', choices)}"
-
-
-def _conflicts(values: dict[str, Any]) -> Iterator[str]:
-    """Yields a sentence for each pair of fields that do not go together."""
-    name, size = values["model.name"], values["data.image_size"]
-    if size < _LEAST_IMAGE_SIZES[name]:
-        yield (
-            f"config.data.image_size is {size}, but must be at least {_LEAST_IMAGE_SIZES[name]} "
-            f"for config.model.name={name}"
-        )
-    if name == "dkse_net":
-        yield from _conflicts_of_blocks(values)
-    elif values["model.remat"]:
-        yield f"config.model.remat is True, but must be False for config.model.name={name}"
-    if values["augment.crop_area_min"] > values["augment.crop_area_max"]:
-        yield (
-            f"config.augment.crop_area_min is {values['augment.crop_area_min']}, but must be at "
-            f"most config.augment.crop_area_max, which is {values['augment.crop_area_max']}"
-        )
-    percent = values["data.folder.val_percent"] + values["data.folder.test_percent"]
-    if percent >= 100:
-        yield (
-            f"config.data.folder.val_percent and test_percent are {percent} together, but must "
-            "be below 100"
-        )
-    needs = {"folder": "data.root", "records": "data.root", "tfds": "data.tfds.builder"}
-    for source, need in needs.items():
-        if values["data.source"] == source and not values[need]:
-            yield f"config.{need} is empty, but config.data.source={source} needs it"
-    builder, class_of = values["data.tfds.builder"], values["data.tfds.class_of"]
-    if builder and ("," in builder) != (class_of == "builder"):
-        yield (
-            f"config.data.tfds.builder is {builder!r} and config.data.tfds.class_of {class_of!r}: "
-            "several builders, with commas between them, go with class_of builder, one with label"
-        )
-
-
-def _conflicts_of_blocks(values: dict[str, Any]) -> Iterator[str]:
-    """Yields a sentence for each pair of the block's fields that do not go together."""
-    if len(values["model.dilations"]) != len(values["model.kernel_sizes"]):
-        yield (
-            f"config.model.dilations is {values['model.dilations']}, but must have one number "
-            f"for each of config.model.kernel_sizes, which is {values['model.kernel_sizes']}"
-        )
-    for position in values["model.positions"]:
-        channels = values["model.width"] * _CHANNELS[position]
-        if channels % values["model.reduction"]:
-            yield (
-                f"config.model.reduction is {values['model.reduction']}, but must divide the "
-                f"{channels} channels of position {position}"
-            )
+    names = [f"config.{field}" for field in FIELDS]
+    return f"config.{name} is not a field{nearest(f'config.{name}', names)}"
 
 
 def validate(config: ConfigDict) -> None:
@@ -259,12 +200,12 @@ def validate(config: ConfigDict) -> None:
     """
     values = fields(config)
     found = [
-        rule.mistake(name, values[name]) if name in values else f"config.{name} is missing"
-        for name, rule in FIELDS.items()
+        field.mistake(name, values[name]) if name in values else f"config.{name} is missing"
+        for name, field in FIELDS.items()
     ]
     found += [unknown_field(name) for name in values]
     mistakes = [sentence for sentence in found if sentence]
-    mistakes = mistakes or list(_conflicts(values))
+    mistakes = mistakes or list(conflicts(values))
     if mistakes:
         raise UserError(*mistakes)
 
@@ -275,40 +216,56 @@ def to_json(config: ConfigDict) -> str:
 
 
 def from_json(text: str) -> ConfigDict:
-    """Returns the locked, validated config of `to_json`; its lists are tuples again.
+    """Returns the locked, validated config of `to_json`, also of an earlier version's.
 
     Raises:
-        UserError: for damaged JSON, and what `validate` finds.
+        UserError: for damaged JSON, a field of an earlier version that holds what this version
+            has no more, and what `validate` finds.
     """
 
-    def restore(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: restore(element) for key, element in value.items()}
-        return tuple(restore(element) for element in value) if isinstance(value, list) else value
+    def restore(tree: dict[str, Any]) -> dict[str, Any]:
+        return {key: tuple(v) if isinstance(v, list) else v for key, v in tree.items()}
 
     try:
-        tree = json.loads(text)
+        tree = json.loads(text, object_hook=restore)
     except json.JSONDecodeError as error:
         raise UserError(f"the saved config is damaged: {error}") from error
     if not isinstance(tree, dict):
         raise UserError("the saved config is damaged: it holds no fields")
-    config = ConfigDict(restore(tree))
+    config = ConfigDict(tree)
+    _drop_retired(config)
     validate(config)
     return config.lock()
+
+
+def _drop_retired(config: ConfigDict) -> None:
+    """Deletes the fields of earlier versions. Raises UserError for a value that is no more."""
+    values = fields(config)
+    retired = [name for name in _RETIRED if name in values]
+    mistakes = [
+        f"config.{name} is {values[name]!r}, but this version supports only {_RETIRED[name]!r}"
+        for name in retired
+        if _RETIRED[name] not in (None, values[name])
+    ]
+    if mistakes:
+        raise UserError(*mistakes)
+    for name in retired:
+        section, key = name.split(".")
+        del config[section][key]
 
 
 def differences(saved: ConfigDict, new: ConfigDict) -> list[str]:
     """Returns lines such as "train.batch_size: 32 -> 64" that forbid going on with a saved run.
 
-    Fields that cannot change what a run computes beyond rounding are left out, and so is a larger
-    train.epochs, which prolongs the run. Both configs are valid ones.
+    Fields without effect on what a run computes are left out, and so is a larger train.epochs,
+    which prolongs the run. Both configs are valid ones.
     """
     old_values, new_values = fields(saved), fields(new)
     return [
         f"{name}: {old_values[name]!r} -> {new_values[name]!r}"
-        for name in FIELDS
-        if old_values[name] != new_values[name]
-        and not name.startswith(_WITHOUT_EFFECT)
+        for name, field in FIELDS.items()
+        if field.effect
+        and old_values[name] != new_values[name]
         and not (name == "train.epochs" and new_values[name] > old_values[name])
     ]
 

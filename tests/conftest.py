@@ -57,7 +57,6 @@ def thin_config() -> ConfigDict:
     config.train.epochs = 3.0
     config.train.checkpoint_every_steps = 4
     config.eval.batch_size = 8
-    config.eval.bootstrap_samples = 50
     config.log.tensorboard = False
     return config
 

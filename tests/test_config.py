@@ -1,5 +1,6 @@
-"""Configs: the table covers base.py, every mistake has its sentence, JSON is exact."""
+"""Configs: every mistake has its sentence, JSON is exact and loads what earlier versions saved."""
 
+import inspect
 import json
 
 import pytest
@@ -8,7 +9,13 @@ from ml_collections import ConfigDict
 from configs import art5, base, demo, dkse
 from configs.base import get_config
 from dkse_jax import config as configs
+from dkse_jax import models
+from dkse_jax.choices import BLOCK_CHANNELS, LEAST_IMAGE_SIZES
+from dkse_jax.data.augment import CROP_RATIO
+from dkse_jax.data.sources.painting import KINDS
 from dkse_jax.errors import UserError
+from dkse_jax.evaluation.metrics import BOOTSTRAP_SAMPLES
+from dkse_jax.models.dkse_net import SEPARABLE, DKSENet
 
 
 @pytest.mark.parametrize("module", [base, dkse, art5, demo])
@@ -34,9 +41,37 @@ def changed(**values: object) -> ConfigDict:
     return config
 
 
-def test_the_table_covers_exactly_the_fields_of_base():
-    assert set(configs.fields(get_config())) == set(configs.FIELDS)
+def test_base_holds_exactly_the_schema():
+    values = {name: field.default for name, field in configs.FIELDS.items()}
+    assert configs.fields(get_config()) == values
+    assert get_config() is not get_config()
     configs.validate(get_config())
+
+
+def test_facts_about_the_modules_are_theirs():
+    assert list(LEAST_IMAGE_SIZES) == models.list_models()
+    multiples = {layer: multiple for layer, multiple, _ in SEPARABLE}
+    missing = set(range(3, 15)) - set(multiples)
+    assert {layer: multiples[layer - 1] for layer in missing} == BLOCK_CHANNELS
+    assert configs.FIELDS["data.synthetic.kinds"].values == f"from 2 to {len(KINDS)}"
+
+
+def test_the_listing_has_a_row_for_every_field():
+    header, rule, *rows = configs.describe().splitlines()
+    assert header.split() == ["|", "field", "|", "default", "|", "values", "|", "meaning", "|"]
+    assert set(rule) == {"|", " ", "-"}
+    cells = [[cell.strip() for cell in row.strip("| ").split(" | ")] for row in rows]
+    assert [row[0] for row in cells] == list(configs.FIELDS)
+    assert [
+        "model.reduction",
+        "4",
+        "at least 1",
+        configs.FIELDS["model.reduction"].comment,
+    ] in cells
+    assert ["augment.crop_area_max", "1.0", "above 0 and at most 1"] in [row[:3] for row in cells]
+    assert ["model.ops", "'auto'", "auto, plain, fast"] in [row[:3] for row in cells]
+    assert ["model.remat", "False", "true or false"] in [row[:3] for row in cells]
+    assert all(len(row) == 4 and row[3] for row in cells)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +80,7 @@ def test_the_table_covers_exactly_the_fields_of_base():
         ("model__reduction", 0, "config.model.reduction is 0, but must be at least 1"),
         ("model__reduction", True, "config.model.reduction is True, but must be a whole number"),
         ("model__reduction", 3, "config.model.reduction is 3, but must divide the 128 channels"),
-        ("model__gate", "selectve_softmax", 'did you mean "selective_softmax"?'),
+        ("model__ops", "fats", 'did you mean "fast"?'),
         (
             "model__name",
             "vgg-16",
@@ -72,7 +107,9 @@ def test_the_table_covers_exactly_the_fields_of_base():
         ("data__source", "tfds", "config.data.tfds.builder is empty"),
         ("data__folder__val_percent", 90.0, "are 105.0 together"),
         ("augment__flip", 1.5, "config.augment.flip is 1.5, but must be from 0 to 1"),
-        ("augment__crop_ratio", 0.5, "must be at least 1"),
+        ("augment__crop_area_min", 0.0, "must be above 0 and at most 1"),
+        ("data__folder__test_percent", 100.0, "must be at least 0 and below 100"),
+        ("data__classes", 1, "must be 0 for all, or at least 2"),
         ("train__batch_size", 0, "config.train.batch_size is 0, but must be at least 1"),
         ("train__epochs", 0.0, "must be above 0"),
         ("train__epochs", "30", "config.train.epochs is '30', but must be a finite number"),
@@ -99,7 +136,9 @@ def test_every_field_refuses_another_type(name):
         configs.validate(changed(**{name.replace(".", "__"): None}))
 
 
-@pytest.mark.parametrize("name", [name for name, rule in configs.FIELDS.items() if rule.must])
+@pytest.mark.parametrize(
+    "name", [name for name, field in configs.FIELDS.items() if field.rule.must]
+)
 def test_every_field_with_a_range_refuses_a_value_outside(name):
     outside = {int: -1, float: -1.0, str: "", tuple: (-1,)}[configs.FIELDS[name].kind]
     with pytest.raises(UserError, match=rf"^config\.{name} is .*, but must be"):
@@ -120,7 +159,7 @@ def test_all_mistakes_are_told_at_once_with_missing_and_unknown_fields():
 
 
 def test_json_is_an_exact_round_trip():
-    config = changed(augment__crop_ratio=0.1 + 1.1, model__positions=(), data__root='ä "b"')
+    config = changed(data__evaluation_scale=0.1 + 1.1, model__positions=(), data__root='ä "b"')
     restored = configs.from_json(configs.to_json(config))
     assert configs.fields(restored) == configs.fields(config)
     assert type(restored.model.kernel_sizes) is tuple
@@ -139,6 +178,57 @@ def test_json_that_is_damaged_or_of_other_fields_is_refused():
         configs.from_json(configs.to_json(get_config())[:-3])
     with pytest.raises(UserError, match="the saved config is damaged"):
         configs.from_json("[]")
+
+
+def with_fields_of_0_1_0(**values: object) -> str:
+    """The base config as the version 0.1.0 saved it; dots are written as __."""
+    retired = {
+        "model__gate": "shared_sigmoid",
+        "model__branch_norm": "bn_relu",
+        "model__norm_placement": "all",
+        "augment__crop_ratio": CROP_RATIO,
+        "optimizer__name": "sgd",
+        "optimizer__weight_decay": 0.05,
+        "eval__bootstrap_samples": BOOTSTRAP_SAMPLES,
+        "log__progress_seconds": 10.0,
+    }
+    tree = json.loads(configs.to_json(get_config()))
+    for name, value in (retired | values).items():
+        section, key = name.split("__")
+        tree[section][key] = value
+    return json.dumps(tree)
+
+
+def test_fields_that_are_constants_now_load_with_the_value_of_the_constant():
+    assert configs.from_json(with_fields_of_0_1_0()) == get_config().lock()
+    without_effect = with_fields_of_0_1_0(optimizer__weight_decay=0.5, log__progress_seconds=60.0)
+    assert configs.from_json(without_effect) == get_config().lock()
+    defaults = {name: p.default for name, p in inspect.signature(DKSENet).parameters.items()}
+    assert (defaults["gate"], defaults["branch_norm"]) == ("shared_sigmoid", "bn_relu")
+    assert defaults["norm_placement"] == "all"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "only"),
+    [
+        ("model.gate", "branch_sigmoid", "'shared_sigmoid'"),
+        ("model.branch_norm", "none", "'bn_relu'"),
+        ("model.norm_placement", "second_layer_only", "'all'"),
+        ("augment.crop_ratio", 1.5, "1.3333333333333333"),
+        ("optimizer.name", "adamw", "'sgd'"),
+        ("eval.bootstrap_samples", 50, "1000"),
+    ],
+)
+def test_another_value_of_a_field_that_is_a_constant_now_is_refused(name, value, only):
+    with pytest.raises(UserError) as error:
+        configs.from_json(with_fields_of_0_1_0(**{name.replace(".", "__"): value}))
+    sentence = f"config.{name} is {value!r}, but this version supports only {only}"
+    assert str(error.value) == sentence
+
+
+def test_a_field_that_is_a_constant_now_is_none_of_a_new_config():
+    with pytest.raises(UserError, match=r"^config\.model\.gate is not a field; did you mean"):
+        configs.validate(changed(model__gate="shared_sigmoid"))
 
 
 def test_differences_are_those_that_change_the_result():

@@ -17,8 +17,6 @@ WITHOUT_EFFECT = {
     "data.threads",
     "devices.fsdp",
     "eval.batch_size",
-    "eval.bootstrap_samples",
-    "log.progress_seconds",
     "log.tensorboard",
     "model.remat",
     "train.checkpoint_every_steps",
@@ -34,9 +32,10 @@ KINDS = {
 
 def legal(name: str) -> st.SearchStrategy:
     """Any value that a field may hold, as far as it alone is concerned."""
-    rule = configs.FIELDS[name]
-    values = st.sampled_from(rule.choices) if rule.choices else KINDS[rule.kind]
-    return values.filter(lambda value: rule.mistake(name, value) is None)
+    field = configs.FIELDS[name]
+    choices = field.rule.choices
+    values = st.sampled_from(choices) if choices else KINDS[field.kind]
+    return values.filter(lambda value: field.mistake(name, value) is None)
 
 
 CHANGES = st.sets(st.sampled_from(sorted(configs.FIELDS)), min_size=1, max_size=4).flatmap(

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from dkse_jax.data.transform import centre_view, resized
 
+CROP_RATIO = 4 / 3  # crops are up to this much wider or taller than square
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
@@ -22,7 +23,7 @@ def augment(
         return centre_view(image, size)
     height, width = image.shape[:2]
     areas = (settings.crop_area_min, settings.crop_area_max)
-    box = random_box(height, width, areas, settings.crop_ratio, rng)
+    box = random_box(height, width, areas, CROP_RATIO, rng)
     view = resized(image, box, size)
     if rng.random() < settings.flip:
         view = view[:, ::-1]

@@ -8,13 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image, ImageOps
 
-# The mean and standard deviation of each channel, of values from 0 to 1. Published weights want
-# those with which they were trained: Inception-v4's the last, the others ImageNet's.
-NORMALISATIONS = {
-    "centred": ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "inception": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-}
+from dkse_jax.choices import NORMALISATIONS
 
 
 @dataclasses.dataclass(frozen=True)

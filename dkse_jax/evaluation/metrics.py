@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 CALIBRATION_BINS = 15
+BOOTSTRAP_SAMPLES = 1000  # behind the interval of the accuracy
 
 
 def confusion(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
@@ -37,7 +38,6 @@ def summarise(
     groups: Sequence[str],
     class_names: Sequence[str],
     *,
-    bootstrap_samples: int,
     seed: int,
 ) -> dict[str, Any]:
     """The metrics of one split, ready for JSON.
@@ -51,7 +51,6 @@ def summarise(
         labels: (N,) integers in [0, K).
         groups: (N,) names; the examples of one group are not independent.
         class_names: (K,).
-        bootstrap_samples: resamplings behind the interval.
         seed: of the bootstrap.
 
     Returns:
@@ -74,7 +73,7 @@ def summarise(
         "top2": int((_rank(scores, labels) < 2).sum()) / n,
         "per_class": _per_class(matrix, class_names),
         "ece": calibration_error(np.exp(scores.max(axis=1)), correct),
-        "interval95": bootstrap_interval(correct, groups, bootstrap_samples, seed),
+        "interval95": bootstrap_interval(correct, groups, BOOTSTRAP_SAMPLES, seed),
         "groups": len(set(groups)),
     }
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from dkse_jax.data.sources import Source
 from dkse_jax.errors import UserError
@@ -20,14 +19,14 @@ _MISTAKE_SIDE = 256  # pixels that a mistake is read with, at least
 
 
 def measure(
-    source: Source, log_probabilities: np.ndarray, config: ConfigDict, step: int, skipped: int
+    source: Source, log_probabilities: np.ndarray, seed: int, step: int, skipped: int
 ) -> dict[str, Any]:
     """Returns what metrics.json holds: step, the keys of `metrics.summarise`, skipped.
 
     Args:
         source: the evaluated examples.
         log_probabilities: (N, K).
-        config: of the run, for the bootstrap.
+        seed: of the bootstrap.
         step: of the weights.
         skipped: images that could not be read and are not in the source.
 
@@ -39,12 +38,7 @@ def measure(
             f"{len(source.ids)} ids and {len(source.labels)} labels do not belong together"
         )
     summary = metrics.summarise(
-        log_probabilities,
-        source.labels,
-        source.groups,
-        source.class_names,
-        bootstrap_samples=config.eval.bootstrap_samples,
-        seed=config.seed,
+        log_probabilities, source.labels, source.groups, source.class_names, seed=seed
     )
     return {"step": step} | summary | {"skipped": skipped}
 

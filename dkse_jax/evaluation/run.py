@@ -72,7 +72,7 @@ def evaluate(
     if bad:
         source = subset(source, bad.readable())
     skipped = bad.rows() if bad else []
-    metrics = measure(source, log_probabilities, run.config, trained.step, len(skipped))
+    metrics = measure(source, log_probabilities, run.config.seed, trained.step, len(skipped))
     if not processes.is_first():
         return metrics
     folder = run.workdir / "eval" / split

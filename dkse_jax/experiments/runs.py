@@ -115,7 +115,7 @@ def _classified(row: Row, config: ConfigDict, folder: Path) -> dict[str, Any]:
     test = splits["test"]
     log_probabilities = classifier.log_probabilities(described["test"].features)
     judging = described["test"].seconds + time.monotonic() - fitted
-    metrics = measure(test, log_probabilities, config, step=0, skipped=0)
+    metrics = measure(test, log_probabilities, config.seed, step=0, skipped=0)
     write_report(folder / "eval" / "test", test, log_probabilities, metrics)
     learning = described["train"].seconds + described["val"].seconds + fitted - start
     return {

@@ -9,19 +9,16 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from dkse_jax.choices import ATTENTIONS, BLOCK_CHANNELS, FORMS, LEAST_IMAGE_SIZES
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.models.attention import DKSE, SE, SK, check_block
 from dkse_jax.models.layers import Conv, check_image_size, classifier, recomputed
 from dkse_jax.models.pooling import global_average_pool
 from dkse_jax.models.separable import DepthwiseNormReLU, SeparableConv
-from dkse_jax.ops.forms import FORMS
 
-POSITIONS = (6, 9, 12)
-ATTENTIONS = ("dkse", "se", "sk", "none")
 NORM_PLACEMENTS = ("all", "second_layer_only")
-MIN_IMAGE_SIZE = 32
 
-# The paper's layer ID, channels as a multiple of the stem's, stride. The missing IDs are POSITIONS.
+# The paper's layer ID, channels as a multiple of the stem's, stride. A block can have a missing ID.
 SEPARABLE = (
     (3, 2, 1),
     (4, 4, 2),
@@ -66,9 +63,10 @@ class DKSENet(nn.Module):
     remat: bool = False
 
     def __post_init__(self) -> None:
-        unknown = [position for position in self.positions if position not in POSITIONS]
-        if unknown:
-            raise UserError(f"no DKSE block can stand at layer {unknown[0]}; choose of {POSITIONS}")
+        for position in self.positions:
+            if position not in BLOCK_CHANNELS:
+                allowed = tuple(BLOCK_CHANNELS)
+                raise UserError(f"no DKSE block can stand at layer {position}; choose of {allowed}")
         if self.attention not in ATTENTIONS:
             raise UserError(f'no attention "{self.attention}"{nearest(self.attention, ATTENTIONS)}')
         if self.norm_placement not in NORM_PLACEMENTS:
@@ -89,7 +87,7 @@ class DKSENet(nn.Module):
         train: normalise by the batch (apply with mutable=["batch_stats"]) and drop out (with an rng
         "dropout"). Raises UserError for images below 32 pixels.
         """
-        check_image_size(images, MIN_IMAGE_SIZE, "DKSENet")
+        check_image_size(images, LEAST_IMAGE_SIZES["dkse_net"], "DKSENet")
         shared: dict[str, Any] = {"ops": self.ops, "dtype": self.dtype}
         separable = partial(
             SeparableConv, norm=self.norm_placement == "all", ops=self.ops, dtype=self.dtype

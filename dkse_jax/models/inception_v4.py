@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from dkse_jax.choices import LEAST_IMAGE_SIZES
 from dkse_jax.models.layers import ConvNorm, check_image_size, classifier
 from dkse_jax.models.pooling import average_pool, global_average_pool, max_pool
 
-MIN_IMAGE_SIZE = 75
 NORM_EPSILON = 1e-3
 DROPOUT = 0.2
 
@@ -139,7 +139,7 @@ class InceptionV4(nn.Module):
         train: normalise by the batch (apply with mutable=["batch_stats"]) and drop out (with an rng
         "dropout"). Raises UserError for images below 75 pixels.
         """
-        check_image_size(images, MIN_IMAGE_SIZE, "Inception-v4")
+        check_image_size(images, LEAST_IMAGE_SIZES["inception_v4"], "Inception-v4")
         shared: dict[str, Any] = {"ops": self.ops, "dtype": self.dtype}
         stages: dict[str, jax.Array] = {}
 

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from dkse_jax.choices import LEAST_IMAGE_SIZES
 from dkse_jax.models.attention import SE
 from dkse_jax.models.layers import ConvNorm, check_image_size, classifier
 from dkse_jax.models.pooling import global_average_pool, max_pool
 
-MIN_IMAGE_SIZE = 64
 EXPANSION = 4  # of a bottleneck's last convolution
 SE_REDUCTION = 16
 
@@ -87,7 +87,7 @@ class ResNet(nn.Module):
         train: normalise by the batch (apply with mutable=["batch_stats"]). Raises UserError for
         images below 64 pixels.
         """
-        check_image_size(images, MIN_IMAGE_SIZE, f"ResNet-{self.depth}")
+        check_image_size(images, LEAST_IMAGE_SIZES[f"resnet{self.depth}"], f"ResNet-{self.depth}")
         shared: dict[str, Any] = {"ops": self.ops, "dtype": self.dtype}
         counts, bottleneck = BLOCKS[self.depth]
         stages: dict[str, jax.Array] = {}

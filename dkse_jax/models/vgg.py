@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from dkse_jax.choices import LEAST_IMAGE_SIZES
 from dkse_jax.models.layers import ConvReLU, DenseReLU, check_image_size, classifier
 from dkse_jax.models.pooling import adaptive_average_pool, max_pool
 
-MIN_IMAGE_SIZE = 64
 GRID = 7  # side of the map that the fully connected layers see
 HIDDEN = 4096
 DROPOUT = 0.5
@@ -40,7 +40,7 @@ class VGG(nn.Module):
 
         train: drop out (with an rng "dropout"). Raises UserError for images below 64 pixels.
         """
-        check_image_size(images, MIN_IMAGE_SIZE, f"VGG{self.depth}")
+        check_image_size(images, LEAST_IMAGE_SIZES[f"vgg{self.depth}"], f"VGG{self.depth}")
         shared: dict[str, Any] = {"ops": self.ops, "dtype": self.dtype}
         stages: dict[str, jax.Array] = {}
 

@@ -6,9 +6,8 @@ from typing import Any
 import jax
 from jax import lax
 
+from dkse_jax.choices import FORMS
 from dkse_jax.errors import UserError, nearest
-
-FORMS = ("auto", "plain", "fast")
 
 
 def check_form(form: str, op: str) -> None:

@@ -119,9 +119,7 @@ def train_loop(
         rows=sharding.local_indices(plan.mesh, batch_size),
         bad=bad["train"],
     )
-    progress = Progress(
-        plan.last_step, len(examples) / batch_size, batch_size, config.log.progress_seconds
-    )
+    progress = Progress(plan.last_step, len(examples) / batch_size, batch_size)
     unrecorded: tuple[int, Metrics, Batch, float] | None = None
 
     def record() -> None:

@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 
-import jax
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from dkse_jax.errors import UserError, nearest
-
 
 def make_schedule(settings: ConfigDict, total_steps: int) -> optax.Schedule:
-    """A linear warm-up to the learning rate, then a cosine to 0 at the last step."""
+    """Returns a linear warm-up to the learning rate, then a cosine to 0 at the last step."""
     warmup_steps = round(total_steps * settings.warmup_percent / 100)
     return optax.warmup_cosine_decay_schedule(
         init_value=settings.learning_rate / max(warmup_steps, 1),
@@ -24,12 +21,14 @@ def make_schedule(settings: ConfigDict, total_steps: int) -> optax.Schedule:
 def make_optimizer(
     settings: ConfigDict, schedule: optax.Schedule, frozen: Sequence[str] = ()
 ) -> optax.GradientTransformation:
-    """The update rule that config.optimizer describes.
+    """Returns SGD with Nesterov momentum, after clipping, as config.optimizer sets it.
 
     Parameters whose names, such as separable_3/pointwise/kernel, begin with one of `frozen` stay
     as they are and count in no norm.
     """
-    rule = _rule(settings, schedule)
+    rule = optax.sgd(schedule, momentum=settings.momentum, nesterov=True)
+    if settings.clip_norm:
+        rule = optax.chain(optax.clip_by_global_norm(settings.clip_norm), rule)
     if not frozen:
         return rule
 
@@ -43,22 +42,3 @@ def make_optimizer(
         )
 
     return optax.multi_transform({"trained": rule, "frozen": optax.set_to_zero()}, labels)
-
-
-def _rule(settings: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
-    if settings.name == "sgd":
-        update = optax.sgd(schedule, momentum=settings.momentum, nesterov=True)
-    elif settings.name == "adamw":
-        update = optax.adamw(schedule, weight_decay=settings.weight_decay, mask=_kernels)
-    else:
-        raise UserError(
-            f'config.optimizer.name is "{settings.name}"{nearest(settings.name, ["sgd", "adamw"])}'
-        )
-    if settings.clip_norm:
-        return optax.chain(optax.clip_by_global_norm(settings.clip_norm), update)
-    return update
-
-
-def _kernels(params):
-    """Weight decay is for kernels: not for biases, nor for BatchNorm's scale and shift."""
-    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)

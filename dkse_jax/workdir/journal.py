@@ -14,6 +14,7 @@ from dkse_jax.distributed import processes
 from dkse_jax.errors import UserError
 from dkse_jax.files import explain_disk_errors, write_atomically
 
+PROGRESS_SECONDS = 10.0  # between two progress lines
 _KEYS = ("loss", "accuracy", "learning_rate", "batch")
 
 
@@ -129,14 +130,12 @@ class Progress:
         total_steps: of the whole run.
         steps_per_epoch: need not be whole.
         batch_size: images a step.
-        seconds: between two lines, at least.
     """
 
-    def __init__(self, total_steps: int, steps_per_epoch: float, batch_size: int, seconds: float):
+    def __init__(self, total_steps: int, steps_per_epoch: float, batch_size: int):
         self._total_steps = total_steps
         self._steps_per_epoch = steps_per_epoch
         self._batch_size = batch_size
-        self._seconds = seconds
         self._paused = 0.0
         self._window_start: float | None = None  # None before the first step
         self._steps = 0  # in the window, as is the time waited
@@ -162,7 +161,7 @@ class Progress:
             self._steps += 1
             self._waited += waited_seconds
         elapsed = now - self._window_start
-        if step == self._total_steps or (self._steps and elapsed >= self._seconds):
+        if step == self._total_steps or (self._steps and elapsed >= PROGRESS_SECONDS):
             print(self._line(step, elapsed), flush=True)
             self._window_start = now
             self._steps, self._waited = 0, 0.0

@@ -84,7 +84,7 @@ def test_metrics_equal_brute_force_over_every_example(size, batch, classes, seed
     )
     assert shapes == {(padded, 2, 2, 3)}  # one program for all batches
     np.testing.assert_array_equal(found, scores)
-    result = summarise(found, labels, names[:1] * n, names, bootstrap_samples=1, seed=0)
+    result = summarise(found, labels, names[:1] * n, names, seed=0)
     expected = brute_force(scores, labels, names)
     for key in ("n", "accuracy", "top2"):
         assert result[key] == expected[key]

@@ -15,7 +15,7 @@ def random_split(n: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.nd
 
 
 def of(scores: np.ndarray, labels: np.ndarray, groups: list[str] | None = None, **changes) -> dict:
-    arguments = {"bootstrap_samples": 200, "seed": 0} | changes
+    arguments = {"seed": 0} | changes
     groups = groups or [str(i) for i in range(len(labels))]
     names = [f"c{k}" for k in range(scores.shape[1])]
     return summarise(scores, labels, groups, names, **arguments)
@@ -142,7 +142,7 @@ def test_sizes_that_differ_are_refused():
     with pytest.raises(ValueError, match="9 groups"):
         of(scores, labels, groups=["g"] * 9)
     with pytest.raises(ValueError, match="2 distinct"):
-        summarise(scores, labels, ["g"] * 10, ["a", "a", "b"], bootstrap_samples=9, seed=0)
+        summarise(scores, labels, ["g"] * 10, ["a", "a", "b"], seed=0)
     with pytest.raises(ValueError, match="no examples"):
         of(scores[:0], labels[:0])
 

@@ -87,8 +87,9 @@ def pause_saving() -> None:
 
 def clock_jumps() -> None:
     """Before every second save the clock goes back an hour, within the others 30 days ahead."""
-    from dkse_jax.workdir import checkpoint
+    from dkse_jax.workdir import checkpoint, journal
 
+    journal.PROGRESS_SECONDS = 0.2  # many lines, each with a rate
     saves, ahead = iter(range(1000)), 0
     whole, reserve = time.time, checkpoint.reserve
 

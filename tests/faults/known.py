@@ -27,7 +27,7 @@ def judged(n, device_count):
     result = evaluate.predict(
         three_means(mesh), {}, source, Transform(32), mesh, batch_size=BATCH, threads=2
     )
-    return summarise(result, labels, ids, source.class_names, bootstrap_samples=10, seed=0)
+    return summarise(result, labels, ids, source.class_names, seed=0)
 
 
 def three_means(mesh):

@@ -18,7 +18,5 @@ def get_config() -> ConfigDict:
     config.train.evaluate_every_epochs = 4.0
     config.train.checkpoint_every_steps = 6
     config.eval.batch_size = 8
-    config.eval.bootstrap_samples = 50
-    config.log.progress_seconds = 0.2
     config.log.tensorboard = False
     return config

@@ -125,7 +125,7 @@ def test_a_finished_run_trains_no_further(config, tmp_path, capsys):
 
 def test_another_config_is_refused_with_the_difference(config, trained):
     config.optimizer.learning_rate = 0.05
-    config.log.progress_seconds = 1.0
+    config.log.tensorboard = True
     with pytest.raises(UserError, match=r"optimizer.learning_rate: 0.1 -> 0.05$"):
         train(config, trained)
 

@@ -2,7 +2,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dkse_jax.errors import UserError
 from dkse_jax.training.optimizer import make_optimizer, make_schedule
 
 
@@ -35,16 +34,3 @@ def test_sgd_clips_the_whole_gradient(config):
     free = first_update(config, gradient)
     np.testing.assert_allclose(free["kernel"] / clipped["kernel"], 60.0, rtol=1e-5)
     np.testing.assert_allclose(free["kernel"], -0.1 * 1.9 * 30, rtol=1e-5)  # nesterov: 1 + 0.9
-
-
-def test_adamw_decays_kernels_alone(config):
-    config.optimizer.name, config.optimizer.weight_decay = "adamw", 0.5
-    updates = first_update(config, {"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros(2)})
-    np.testing.assert_allclose(updates["kernel"], -0.1 * 0.5, rtol=1e-5)
-    np.testing.assert_array_equal(updates["bias"], 0.0)
-
-
-def test_an_unknown_name_is_refused(config):
-    config.optimizer.name = "adam"
-    with pytest.raises(UserError, match=r'config.optimizer.name is "adam"; did you mean "adamw"'):
-        make_optimizer(config.optimizer, lambda step: 0.1)

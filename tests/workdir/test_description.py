@@ -31,10 +31,10 @@ def test_checking_creates_nothing(tmp_path, config):
 
 def test_fields_without_effect_may_change_and_are_kept(tmp_path, config):
     start(tmp_path, config)
-    config.log.progress_seconds = 77.0
+    config.data.threads = 77
     config.train.epochs = 9.0
     start(tmp_path, config)
-    assert description.load_config(tmp_path).log.progress_seconds == 77.0
+    assert description.load_config(tmp_path).data.threads == 77
 
 
 def test_another_config_is_refused_field_by_field(tmp_path, config):

@@ -131,8 +131,9 @@ def clock(monkeypatch):
     return clock
 
 
-def test_progress_tells_the_window_since_the_line_before(clock, capsys):
-    progress = Progress(total_steps=1000, steps_per_epoch=100.0, batch_size=32, seconds=5.0)
+def test_progress_tells_the_window_since_the_line_before(clock, capsys, monkeypatch):
+    monkeypatch.setattr(journal, "PROGRESS_SECONDS", 5.0)
+    progress = Progress(total_steps=1000, steps_per_epoch=100.0, batch_size=32)
     clock.now += 60  # compiling
     progress.update(1, loss=3.0, accuracy=0.0, waited_seconds=30.0)
     for step in range(2, 7):
@@ -157,7 +158,7 @@ def test_progress_tells_the_window_since_the_line_before(clock, capsys):
 
 
 def test_progress_ends_with_a_line_at_the_last_step(clock, capsys):
-    progress = Progress(total_steps=2, steps_per_epoch=1.5, batch_size=4, seconds=60.0)
+    progress = Progress(total_steps=2, steps_per_epoch=1.5, batch_size=4)
     progress.update(1, loss=1.0, accuracy=0.0, waited_seconds=0.0)
     clock.now += 2
     progress.update(2, loss=0.0, accuracy=1.0, waited_seconds=1.0)
@@ -165,7 +166,7 @@ def test_progress_ends_with_a_line_at_the_last_step(clock, capsys):
         "step 2/2  epoch 1.3  loss 0.5000  accuracy 0.500  2.0 images/s  "
         "waiting for data 50 %  left 0 s\n"
     )
-    single = Progress(total_steps=1, steps_per_epoch=1.0, batch_size=4, seconds=60.0)
+    single = Progress(total_steps=1, steps_per_epoch=1.0, batch_size=4)
     single.update(1, loss=1.0, accuracy=0.0, waited_seconds=0.0)
     assert capsys.readouterr().out == "step 1/1  epoch 1.0  loss 1.0000  accuracy 0.000\n"
 
@@ -173,7 +174,7 @@ def test_progress_ends_with_a_line_at_the_last_step(clock, capsys):
 def test_progress_flushes_every_line(clock, monkeypatch):
     flushed = []
     monkeypatch.setattr(builtins, "print", lambda text, flush=False: flushed.append(flush))
-    Progress(1, 1.0, 1, 0.0).update(1, 1.0, 1.0, 0.0)
+    Progress(1, 1.0, 1).update(1, 1.0, 1.0, 0.0)
     assert flushed == [True]
 
 
