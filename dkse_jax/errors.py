@@ -1,4 +1,4 @@
-"""Mistakes a user can make, told in one sentence."""
+"""Errors of the user, each reported in one sentence."""
 
 import difflib
 import sys
@@ -9,9 +9,9 @@ from dkse_jax.text import plain_text
 
 
 class UserError(ValueError):
-    """A mistake of the user's: the scripts print its one sentence and exit with code 2.
+    """A mistake of the user: the commands print its sentence and exit with code 2.
 
-    Of several mistakes that are told at once, each is an argument, and a line of the text.
+    If several mistakes are reported at once, each is an argument and a line of the text.
     """
 
     def __str__(self) -> str:
@@ -19,12 +19,12 @@ class UserError(ValueError):
 
 
 def refuse(sentence: str) -> NoReturn:
-    """Raises UserError; what would steer a terminal is taken out of the sentence."""
+    """Raises UserError with the sentence, without what could control a terminal."""
     raise UserError(plain_text(sentence))
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """Ends an error sentence: `; did you mean "x"?` or `; choose one of a, b, c`."""
+    """Returns the end of an error sentence: `; did you mean "x"?` or `; choose one of a, b, c`."""
     choices = sorted(choices)
     close = difflib.get_close_matches(name, choices, n=1)
     if close:
@@ -33,6 +33,6 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 
 
 def tell(error: UserError) -> None:
-    """Prints its sentences, as plain text: paths and names of other people's files are in them."""
+    """Prints an error's sentences to stderr as plain text, since they may contain file names."""
     for sentence in error.args:
         print(plain_text(str(sentence)), file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Markdown that reads well as plain text too, and in which names are nothing but text."""
+"""Markdown that is readable as plain text too, with all names escaped."""
 
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -9,7 +9,7 @@ from dkse_jax.text import plain_text
 def table(
     header: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collection[int] = ()
 ) -> str:
-    """Aligned columns; those whose index is in `numbers` are right-aligned. Cells are text."""
+    """Formats a table of escaped cells; columns whose index is in `numbers` are right-aligned."""
     header, *rows = [[_escaped(cell) for cell in row] for row in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
 
@@ -28,12 +28,12 @@ def table(
 
 
 def code(text: str) -> str:
-    """A line of code, between more backquotes than follow each other in it."""
+    """Formats a line of code, between more backquotes than it has in a row."""
     text = plain_text(text)
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"
 
 
 def _escaped(cell: str) -> str:
-    """Plain text with a backslash before what would end a cell or begin markup."""
+    """Returns plain text with a backslash before what would end a cell or begin markup."""
     return re.sub(r"[\\|<&\[`*]", r"\\\g<0>", plain_text(cell))

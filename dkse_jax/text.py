@@ -1,4 +1,4 @@
-"""Names as text that is safe to show."""
+"""Conversion of names to text that is safe to print."""
 
 import csv
 import io
@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 
 
 def plain_text(name: str) -> str:
-    """A class or file name that is safe to show: one line that steers no terminal.
+    """Returns a class or file name as one line without control sequences.
 
-    Control characters, line breaks, marks that change the direction of writing, and bytes of a
-    file name that are no text become U+FFFD. The joiners that spell Persian and Indic words stay.
+    Control characters, line breaks, marks of writing direction and bytes that are not valid text
+    become U+FFFD. The joiners of Persian and Indic words stay.
     """
     return "".join(
         "\ufffd"
@@ -22,10 +22,10 @@ def plain_text(name: str) -> str:
 
 
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
-    """A table as CSV: its texts are plain, and no spreadsheet takes one for a formula.
+    """Formats a table as CSV of plain texts that no spreadsheet evaluates as a formula.
 
-    An apostrophe before the first character prevents that (OWASP, CSV Injection), as in a
-    spreadsheet itself.
+    As in spreadsheets themselves, an apostrophe before the first character prevents that (OWASP,
+    CSV Injection).
     """
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows(
@@ -35,5 +35,5 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Where a comma divides whole numbers from tenths, a spreadsheet ends cells at semicolons."""
+    """Escapes a cell, also after semicolons: the separator where decimals have a comma."""
     return re.sub(r"(^|;)(?=\s*[=+\-@＝＋－＠])", r"\1'", plain_text(text))

@@ -1,4 +1,4 @@
-"""Random views of a training picture. The paper names no operation: these are ours."""
+"""Random augmentation of training images. The paper names no operations: these are ours."""
 
 import math
 
@@ -7,17 +7,18 @@ from ml_collections import ConfigDict
 
 from dkse_jax.data.transform import centre_view, resized
 
-CROP_RATIO = 4 / 3  # crops are up to this much wider or taller than square
+CROP_RATIO = 4 / 3  # the largest ratio of a crop's longer to its shorter side
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
 def augment(
     image: np.ndarray, size: int, settings: ConfigDict, rng: np.random.Generator
 ) -> np.ndarray:
-    """A random crop, flip and colouring: uint8 (H, W, 3) -> uint8 (size, size, 3).
+    """Crops, flips and recolours an image: uint8 (H, W, 3) -> uint8 (size, size, 3).
 
-    `settings` is config.augment; where it is not enabled, the view is the one that is judged. The
-    result is a function of the arguments alone.
+    Args:
+        settings: config.augment; if not enabled, the result is the evaluation's view.
+        rng: the only source of randomness.
     """
     if not settings.enabled:
         return centre_view(image, size)
@@ -37,10 +38,10 @@ def random_box(
     ratio_max: float,
     rng: np.random.Generator,
 ) -> tuple[float, float, float, float]:
-    """A box (left, top, right, bottom) that keeps a share of the picture within `areas`.
+    """Draws a box (left, top, right, bottom) whose share of the image's area is in `areas`.
 
-    The share is uniform. The sides' ratio is log-uniform in [1 / ratio_max, ratio_max], narrowed
-    where a side would not fit.
+    The share is uniform; the aspect ratio is log-uniform in [1 / ratio_max, ratio_max]. A side
+    longer than the image's is cut to it.
     """
     area = rng.uniform(*areas) * height * width
     ratio = math.exp(rng.uniform(-1, 1) * math.log(ratio_max))
@@ -52,7 +53,7 @@ def random_box(
 
 
 def recolour(view: np.ndarray, settings: ConfigDict, rng: np.random.Generator) -> np.ndarray:
-    """Brightness, contrast, saturation, paper tint and greyscale, uint8 (H, W, 3) -> the same."""
+    """Varies brightness, contrast, saturation, tint and greyscale, uint8 (H, W, 3) -> the same."""
 
     def factor(spread: float, shape: int | None = None):
         return 1 + rng.uniform(-spread, spread, shape)
@@ -62,7 +63,7 @@ def recolour(view: np.ndarray, settings: ConfigDict, rng: np.random.Generator) -
     if rng.random() < settings.greyscale:
         saturation = 0.0
 
-    # Each step is linear in the pixel, so they join into one 3x3 matrix and one offset.
+    # Each step is linear in the pixel, so all are one 3x3 matrix and one offset.
     pixels = view.reshape(-1, 3).astype(np.float32)
     mean = float((pixels @ _LUMA).mean())
     grey = np.tile(_LUMA, (3, 1))  # (output channel, input channel)

@@ -1,4 +1,4 @@
-"""The one image decoder of the project: any picture becomes 8-bit RGB on white."""
+"""The project's only image decoder: every image becomes 8-bit RGB on white."""
 
 import contextlib
 import io
@@ -17,12 +17,12 @@ from dkse_jax.errors import UserError
 from dkse_jax.text import plain_text
 
 MAX_PIXELS = 89_478_485  # Pillow's own threshold for a decompression bomb
-MAX_BYTES = 2**30  # as many pixels, uncompressed in four channels of 16 bits, are 0.72e9 bytes
-# Each scan of a progressive JPEG goes over every pixel, and costs its author a few bytes only.
-# Cameras and encoders write up to about 20; libtiff refuses JPEG data above 100 as well.
+MAX_BYTES = 2**30  # MAX_PIXELS uncompressed pixels of four 16-bit channels are 0.72e9 bytes
+# Each scan of a progressive JPEG visits every pixel but needs only a few bytes in the file.
+# Cameras and encoders write up to about 20; libtiff too refuses JPEG data with more than 100.
 MAX_SCANS = 100
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-_UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
+_UPRIGHT = {  # EXIF orientation -> the operation that turns the stored pixels upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -31,7 +31,7 @@ _UPRIGHT = {  # EXIF orientation -> what turns the stored pixels upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What begins a part of a JPEG: neither an escaped 0xFF of its pixels nor one of their restarts.
+# Matches a JPEG segment marker, but no escaped 0xFF of the pixels and no restart marker.
 _MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 _START_OF_SCAN, _END_OF_IMAGE = b"\xda", b"\xd9"
 _SCAN_PAIR = 0xDAFF  # the bytes 0xFF, 0xDA as a little-endian number
@@ -40,7 +40,7 @@ _quiet = threading.Lock()
 
 
 class BadImage(UserError):
-    """A picture that cannot be read, or that it would not be safe to read."""
+    """An image that cannot be read, or that is not safe to read."""
 
 
 def decode_image(
@@ -48,22 +48,22 @@ def decode_image(
     min_side: int | None = None,
     name: str | None = None,
 ) -> np.ndarray:
-    """Decodes a JPEG, PNG, WEBP, GIF (its first frame), BMP or TIFF, told apart by content.
+    """Decodes a JPEG, PNG, WEBP, GIF (first frame), BMP or TIFF, detected by content.
 
-    The EXIF orientation is applied, what is transparent becomes white, 16 bits become 8.
+    Applies the EXIF orientation, composes transparent pixels on white, reduces 16 bits to 8.
 
     Args:
-        path_or_bytes: a file, or the content of one.
-        min_side: a JPEG may come out 2, 4 or 8 times smaller, which is faster, as long as its
-            shorter side is at least this many pixels; None for the original size.
-        name: what an error calls the picture; by default its path.
+        path_or_bytes: a file's path, or its content.
+        min_side: allows to decode a JPEG 2, 4 or 8 times smaller, which is faster, while its
+            shorter side keeps at least this many pixels; None for the original size.
+        name: the image's name in errors; its path by default.
 
     Returns:
         uint8 (H, W, 3), writable.
 
     Raises:
         BadImage: the file is missing, truncated, too large (MAX_PIXELS, MAX_BYTES, MAX_SCANS) or
-            no such picture. Its sentence is plain text, whatever the file and its name hold.
+            in another format. The message is plain text, whatever the file and its name contain.
     """
     if name is None:
         name = (
@@ -76,31 +76,31 @@ def decode_image(
         try:
             return _decode(content, min_side)
         except Warning:
-            # Where warnings are errors, a remark of Pillow's would refuse a good picture.
-            # catch_warnings is not safe in threads, hence the lock, and hence only here.
+            # Where warnings are errors, a warning of Pillow's must not refuse a good image.
+            # catch_warnings is not thread-safe, hence the lock, and only in this rare case.
             with _quiet, warnings.catch_warnings(action="ignore"):
                 return _decode(content, min_side)
 
 
 def image_to_rgb(image: Image.Image) -> np.ndarray:
-    """Returns an opened or computed PIL image as `decode_image` would: uint8 (H, W, 3), upright.
+    """Converts an open or computed PIL image as `decode_image` does: uint8 (H, W, 3), upright.
 
     Raises:
-        BadImage: it cannot be read, or its pixels have no known white.
+        BadImage: the image cannot be read, or its pixel format defines no white.
     """
     with _refusing(getattr(image, "filename", "") or f"{image.width} x {image.height} pixels"):
         return _upright_rgb(image)
 
 
 def read_image_file(path: str | os.PathLike[str], name: str | None = None) -> bytes:
-    """The content of a file for decode_image, which refuses the same files with the same words."""
+    """Reads a file for `decode_image`; raises BadImage for the same files with the same words."""
     with _refusing(name or str(path)):
         return _read(path)
 
 
 @contextlib.contextmanager
 def _refusing(name: str) -> Iterator[None]:
-    """Raises BadImage in place of whatever goes wrong."""
+    """Raises BadImage in place of any error but MemoryError."""
     try:
         yield
         return
@@ -136,11 +136,11 @@ def _decode(content: bytes, min_side: int | None) -> np.ndarray:
 
 
 def _upright_rgb(image: Image.Image) -> np.ndarray:
-    """uint8 (H, W, 3), turned by the EXIF orientation."""
+    """Returns uint8 (H, W, 3), turned by the EXIF orientation."""
     _scale_transparent_colour(image)
     image.load()
     rgb = _to_rgb(image)
-    # Only now: loading a TIFF has already turned it and removed the tag.
+    # After load: Pillow turns a TIFF there itself and removes the tag.
     orientation = _orientation(image)
     if orientation in _UPRIGHT:
         rgb = rgb.transpose(_UPRIGHT[orientation])
@@ -148,9 +148,9 @@ def _upright_rgb(image: Image.Image) -> np.ndarray:
 
 
 def _has_too_many_scans(content: bytes) -> bool:
-    """Whether a JPEG has more than MAX_SCANS; none of its previews, nor of what follows it."""
+    """Returns whether a JPEG, without previews and trailing data, has more than MAX_SCANS scans."""
     if not content.startswith(b"\xff\xd8") or _count_pairs(content, _SCAN_PAIR) <= MAX_SCANS:
-        return False  # so that only odd files are walked through
+        return False  # only suspicious files are parsed
     scans, position = 0, 2
     while (found := _MARKER.search(content, position)) and found[1] != _END_OF_IMAGE:
         scans += found[1] == _START_OF_SCAN
@@ -159,7 +159,7 @@ def _has_too_many_scans(content: bytes) -> bool:
 
 
 def _count_pairs(content: bytes, pair: int) -> int:
-    """How often two bytes follow each other; several times as fast as content.count."""
+    """Counts the occurrences of a pair of bytes, several times as fast as content.count."""
     halves = (
         np.frombuffer(content, "<u2", (len(content) - offset) // 2, offset) for offset in (0, 1)
     )
@@ -167,9 +167,9 @@ def _count_pairs(content: bytes, pair: int) -> int:
 
 
 def _scale_transparent_colour(image: Image.Image) -> None:
-    """Of a PNG: Pillow makes its pixels 8-bit, but leaves the colour that is transparent as is."""
+    """Scales a PNG's transparent colour to 8 bits, as Pillow does with its pixels alone."""
     colour = image.info.get("transparency")
-    tiles = getattr(image, "tile", ())  # of an opened file that is not loaded yet
+    tiles = getattr(image, "tile", ())  # present in an opened file that is not loaded yet
     if image.format != "PNG" or colour is None or not tiles:
         return
     stored = tiles[0].args
@@ -180,7 +180,7 @@ def _scale_transparent_colour(image: Image.Image) -> None:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode as RGB, what is transparent on white."""
+    """Converts any mode to RGB, transparent pixels on white."""
     if image.mode in ("I", "F"):
         raise ValueError("its 32-bit pixels have no known white")
     if image.mode.startswith("I;16"):  # Pillow's convert would clip all above 255 to white
@@ -195,7 +195,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _grey_of_16_bit(image: Image.Image) -> Image.Image:
-    tags = getattr(image, "tag_v2", {})  # of a TIFF, which may also hold 12 bits, or white as 0
+    tags = getattr(image, "tag_v2", {})  # a TIFF may also hold 12 bits, or encode white as 0
     values = np.asarray(image)
     grey = (values >> (4 if tags.get(_BITS_PER_SAMPLE) == (12,) else 8)).astype(np.uint8)
     if tags.get(_PHOTOMETRIC) == 0:
@@ -206,7 +206,7 @@ def _grey_of_16_bit(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 (upright) where the EXIF data cannot be read."""
+    """Returns the EXIF orientation, 1 to 8; 1 (upright) where the EXIF data cannot be read."""
     try:
         orientation = image.getexif().get(ExifTag.Orientation)
     except Warning:

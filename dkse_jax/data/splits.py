@@ -1,4 +1,4 @@
-"""Which groups train, validate and test, where the user did not say."""
+"""Assignment of groups to train, val and test, where the user gives none."""
 
 import hashlib
 import unicodedata
@@ -17,25 +17,25 @@ def assign_splits(
     test_percent: float,
     report: Callable[[str], None] = refuse,
 ) -> dict[str, str]:
-    """Puts each group as a whole into train, val or test.
+    """Assigns each group as a whole to train, val or test.
 
-    A group falls where a hash of its own name and the seed says, so that adding groups moves no
-    other, and the order in which they come does not matter. The class has no say in the hash: a
-    group with examples of several classes stays whole. Where a split would stay empty for a
-    class, the group of this class that is nearest to it by hash goes there.
+    A hash of the group's name and the seed decides, so that adding groups moves no other and
+    their order does not matter. It does not depend on the class: a group with examples of several
+    classes stays whole. If a class has no group in a split, its group with the nearest hash is
+    moved there.
 
     Args:
-        classes_of_group: the classes that each group has examples of.
-        seed: another seed, another assignment.
-        val_percent: share of the groups that validate, on average; above 0.
-        test_percent: share of the groups that test, on average; above 0.
-        report: takes a sentence about each class that has too few groups for 3 splits.
+        classes_of_group: the classes of each group's examples.
+        seed: of the hash.
+        val_percent: expected share of the groups in val, above 0.
+        test_percent: expected share of the groups in test, above 0.
+        report: receives a sentence about each class that has too few groups for 3 splits.
 
     Returns:
         The split ("train", "val" or "test") of each group.
 
     Raises:
-        UserError: the shares leave a split empty; by default also what `report` takes.
+        UserError: the shares leave a split empty; by default also in place of a report.
     """
     check_shares(val_percent, test_percent)
     ranges = {
@@ -62,8 +62,8 @@ def check_shares(val_percent: float, test_percent: float) -> None:
 
 
 def _hash_percent(name: str, seed: int) -> float:
-    """A number from 0 to below 100 that only depends on the arguments, on every machine."""
-    # In NFC, since the same file has another spelling after a copy from macOS.
+    """Hashes to a number in [0, 100), equal on every machine."""
+    # In NFC, since a copy from macOS spells the same name differently.
     text = f"{seed}/{unicodedata.normalize('NFC', name)}"
     digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
     return int.from_bytes(digest[:6], "big") / 2**48 * 100

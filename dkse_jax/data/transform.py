@@ -1,4 +1,4 @@
-"""The evaluation transform: fixed data that is saved with the weights."""
+"""The evaluation transform: its parameters are saved with the weights."""
 
 import dataclasses
 import math
@@ -13,10 +13,10 @@ from dkse_jax.choices import NORMALISATIONS
 
 @dataclasses.dataclass(frozen=True)
 class Transform:
-    """How a picture becomes the network's input.
+    """The parameters that turn an image into the network's input.
 
-    Its levels are stretched, if `levels` (see `stretched`); the largest centred square is scaled to
-    size x size pixels (bilinear, antialiased); then (value / 255 - mean) / std for each channel.
+    Autocontrast, if `levels` (see `autocontrast`); the largest centred square, scaled to size x
+    size pixels (bilinear, antialiased); then (value / 255 - mean) / std for each channel.
     """
 
     size: int
@@ -26,31 +26,30 @@ class Transform:
 
     @classmethod
     def of(cls, data_config: ConfigDict) -> "Transform":
-        """The transform for config.data."""
+        """Builds the transform of config.data."""
         size = round(data_config.image_size * data_config.evaluation_scale)
         return cls(size, data_config.levels, *NORMALISATIONS[data_config.normalisation])
 
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> "Transform":
-        """The inverse of dataclasses.asdict and a trip through JSON."""
+        """Inverts dataclasses.asdict after a round trip through JSON."""
         return cls(saved["size"], saved["levels"], tuple(saved["mean"]), tuple(saved["std"]))
 
     def view(self, image: np.ndarray) -> np.ndarray:
-        """The network's input but for the last step, uint8 (H, W, 3) -> (size, size, 3)."""
+        """Applies all but the normalisation, uint8 (H, W, 3) -> (size, size, 3)."""
         return centre_view(autocontrast(image) if self.levels else image, self.size)
 
 
 def autocontrast(image: np.ndarray) -> np.ndarray:
-    """Maps each channel's darkest hundredth to black and its lightest to white, the rest linearly.
+    """Stretches each channel, cutting off 1 % at either end, uint8 (H, W, 3) -> the same.
 
-    That takes out the tint of the paper, the fading of the ink and the exposure of a scan. uint8
-    (H, W, 3) -> the same.
+    This removes the tint of the paper, the fading of the ink and the exposure of a scan.
     """
     return np.asarray(ImageOps.autocontrast(Image.fromarray(image), cutoff=1))
 
 
 def centre_view(image: np.ndarray, size: int) -> np.ndarray:
-    """The largest centred square of a picture, uint8 (H, W, 3) -> (size, size, 3)."""
+    """Scales the largest centred square of an image, uint8 (H, W, 3) -> (size, size, 3)."""
     height, width = image.shape[:2]
     side = min(height, width)
     left, top = (width - side) / 2, (height - side) / 2
@@ -58,7 +57,7 @@ def centre_view(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def resized(image: np.ndarray, box: tuple[float, float, float, float], size: int) -> np.ndarray:
-    """The box (left, top, right, bottom) of a picture, scaled to (size, size, 3) uint8."""
+    """Scales the box (left, top, right, bottom) of an image to uint8 (size, size, 3)."""
     if image.shape[:2] == (size, size) and box == (0, 0, size, size):
         return image
     picture = Image.fromarray(image)
@@ -66,12 +65,12 @@ def resized(image: np.ndarray, box: tuple[float, float, float, float], size: int
 
 
 def normalise(images, transform: Transform):
-    """uint8 (B, H, W, 3), NumPy or JAX -> float32 with about zero mean and unit variance."""
+    """Normalises each channel, uint8 (B, H, W, 3), NumPy or JAX -> float32 of the same shape."""
     mean = np.asarray(transform.mean, np.float32).reshape(1, 1, 1, 3)
     std = np.asarray(transform.std, np.float32).reshape(1, 1, 1, 3)
     return (images.astype(np.float32) / 255 - mean) / std
 
 
 def min_side_for_crops(size: int, crop_area_min: float) -> int:
-    """The shorter side in pixels at which even the smallest square crop needs no enlarging."""
+    """Returns the shorter side in pixels from which no square crop needs enlarging."""
     return math.ceil(size / math.sqrt(crop_area_min))

@@ -1,4 +1,4 @@
-"""A folder of images: one folder for each class, or a metadata.csv beside the images."""
+"""Source of a folder of images: one folder for each class, or a metadata.csv beside the images."""
 
 import dataclasses
 import functools
@@ -25,24 +25,24 @@ from dkse_jax.text import plain_text
 
 
 def load_folder(root: str, seed: int, val_percent: float, test_percent: float) -> dict[str, Source]:
-    """The splits of a folder of images; only file names and metadata.csv are read here.
+    """Loads the splits of a folder of images; reads only file names and metadata.csv.
 
-    The folder has either one folder of images for each class (images in folders deeper down
-    count too; hidden files and folders do not), or a metadata.csv with the columns file_name and
-    label, and optionally group and split (train, val or validation, test).
+    The folder has either one folder of images for each class, nested folders included and hidden
+    ones ignored, or a metadata.csv with the columns file_name and label, and optionally group and
+    split (train, val or validation, test).
 
     Args:
         root: the folder.
         seed: of the hash that assigns the splits, where the folder does not give them.
         val_percent: share of the groups (files, where there are no groups) for val.
-        test_percent: likewise for test.
+        test_percent: share of the groups for test.
 
     Returns:
-        The sources "train", "val" and "test", over the same class names; their examples are
-        sorted by id, which is the path relative to the root.
+        The sources "train", "val" and "test", with equal class names and with examples sorted by
+        id, which is the path relative to the root.
 
     Raises:
-        UserError: names the first thing that is wrong with the folder.
+        UserError: the first mistake in the folder.
     """
     examples, _ = list_folder(root, seed, val_percent, test_percent, refuse)
     class_names = tuple(sorted({example.label for example in examples}))
@@ -55,17 +55,17 @@ def load_folder(root: str, seed: int, val_percent: float, test_percent: float) -
 def list_folder(
     root: str, seed: int, val_percent: float, test_percent: float, report: Report
 ) -> tuple[list[Example], bool]:
-    """The examples of a folder of images, each with its split, sorted by id.
+    """Lists the examples of a folder of images, each with its split, sorted by id.
 
     Args:
-        root: as in load_folder, and so are seed, val_percent and test_percent.
-        report: takes a sentence about each mistake; what it is about is left out.
+        root: as in `load_folder`, like seed, val_percent and test_percent.
+        report: receives a sentence about each mistake; the example concerned is left out.
 
     Returns:
-        The examples, and whether the folder itself gives their splits.
+        The examples, and whether metadata.csv gives their splits.
 
     Raises:
-        UserError: a mistake that leaves nothing to list.
+        UserError: a mistake after which nothing can be listed.
     """
     root = check_root(root)
     files, folders = scan(root, report)
@@ -86,10 +86,10 @@ def list_folder(
 
 
 def load_all(root: str, class_names: Sequence[str]) -> Source:
-    """Every image of a folder, whatever its split, labelled in the class order of the weights.
+    """Loads every image of a folder, of any split, labelled in the class order of the weights.
 
     Raises:
-        UserError: as load_folder, or the folder has a class that is not among class_names.
+        UserError: as `load_folder`, or the folder has a class that is not among class_names.
     """
     root = check_root(root)
     examples = list_examples(root, *scan(root, refuse), refuse)
@@ -128,7 +128,7 @@ def _read(
 
 
 def _version(path: str) -> int:
-    """Differs once the file was written anew; 0 of a file that is gone."""
+    """Returns a number that changes when the file is rewritten; 0 if it is gone."""
     try:
         status = os.stat(path)
     except OSError:
@@ -139,7 +139,7 @@ def _version(path: str) -> int:
 def _check_given_splits(
     root: str, class_names: Iterable[str], examples: Iterable[Example], report: Report
 ) -> None:
-    """Reports each group that is in two splits, and each split that lacks a class."""
+    """Reports each group that is in two splits, and each class that a split lacks."""
     splits_of_group: dict[str, list[str]] = {}
     found = set()
     for example in examples:

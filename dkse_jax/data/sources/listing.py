@@ -1,7 +1,7 @@
-"""What a folder of images lists: the examples of its class folders or of its metadata.csv.
+"""Listing of a folder of images: the examples of its class folders or of its metadata.csv.
 
-Mistakes go to a `Report`, which either raises (`errors.refuse`), so that the first one ends the
-listing, or keeps them and lets it go on without what they are about.
+Mistakes go to a `Report`. It may raise (`errors.refuse`), which ends the listing, or collect them,
+and the listing continues without the example concerned.
 """
 
 import csv
@@ -20,7 +20,7 @@ from dkse_jax.text import plain_text
 Report = Callable[[str], None]
 
 METADATA = "metadata.csv"
-_SUGGESTIONS = 20  # of what a row may mean; each takes long where there are many files
+_SUGGESTIONS = 20  # rows for which a close file name is searched: slow among many files
 _SUFFIXES = frozenset(
     (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 )
@@ -29,7 +29,7 @@ _SPLIT_OF_CELL = {"train": "train", "val": "val", "validation": "val", "test": "
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Example:
-    """An image with its label; nothing of it has been read but its name."""
+    """An image file with its label, group and split; the file itself is not read."""
 
     id: str  # the path relative to the root, with "/" between its parts, in NFC
     path: str
@@ -41,13 +41,13 @@ class Example:
 def list_examples(
     root: str, files: Mapping[str, str], folders: Iterable[str], report: Report
 ) -> list[Example]:
-    """Every example under the root, sorted by id; at least one.
+    """Lists every example under the root, sorted by id; at least one.
 
     Args:
-        root: as of `check_root`.
-        files: what `scan` found.
-        folders: likewise.
-        report: takes a sentence about each example that is left out.
+        root: the result of `check_root`.
+        files: of `scan`.
+        folders: of `scan`.
+        report: receives a sentence about each example that is left out.
 
     Raises:
         UserError: nothing can be listed.
@@ -62,7 +62,7 @@ def list_examples(
 
 
 def check_root(root: str) -> str:
-    """The root, "~" expanded, which must be a folder."""
+    """Returns the root, "~" expanded; raises UserError if it is not a folder."""
     if not root:
         refuse("data.root is empty: it must name the folder of the images")
     root = os.path.expanduser(root)
@@ -79,7 +79,7 @@ def check_root(root: str) -> str:
 
 
 def scan(root: str, report: Report) -> tuple[dict[str, str], set[str]]:
-    """The paths of all visible files under the root by id, and the ids of all folders."""
+    """Returns the paths of all visible files under the root by id, and the ids of all folders."""
     files: dict[str, str] = {}
     folders: set[str] = set()
     real_root = os.path.realpath(root)
@@ -108,11 +108,11 @@ def scan(root: str, report: Report) -> tuple[dict[str, str], set[str]]:
 
 
 def _mistake_of_link(entry: os.DirEntry[str], real_root: str) -> str:
-    """A sentence; "" if the link may be followed."""
+    """Returns the sentence that refuses a link; "" if it may be followed."""
     target = os.path.realpath(entry.path)
     if os.path.commonpath((target, real_root)) != real_root:
         return f'the link "{entry.path}" leads out of the data root, to "{target}"'
-    if entry.is_dir():  # what it leads to is found by itself, and it may be a loop
+    if entry.is_dir():  # its target is scanned anyway, and the link may be a loop
         return f'"{entry.path}" is a link to a folder that is under the data root already'
     return ""
 
@@ -160,7 +160,7 @@ def check_class_folders(
 
 
 def _read_metadata(files: Mapping[str, str], report: Report) -> list[Example]:
-    """The examples that metadata.csv lists; images that it does not list are left out."""
+    """Reads the examples of metadata.csv; images that it does not list are left out."""
     path = files[METADATA]
     examples: dict[str, Example] = {}
     row_of: dict[str, int] = {}
@@ -191,7 +191,7 @@ def _check_columns(path: str, columns: Sequence[str]) -> None:
     for column in ("file_name", "label"):
         if column not in columns:
             refuse(f'"{path}" has no column "{column}"' + nearest(column, columns))
-    # A misspelt group or split would be ignored in silence, and test images leak into train.
+    # A misspelt group or split column would be ignored silently, and test images leak into train.
     others = [column for column in columns if column not in ("file_name", "label")]
     for column in ("group", "split"):
         for other in others:
@@ -230,7 +230,7 @@ def _close_file(name: str, files: Iterable[str]) -> str:
 
 
 def _close(name: str, choices: Sequence[str]) -> str:
-    """As nearest, but without a list of all choices, which may be thousands of files."""
+    """Returns `nearest` without the list of all choices, which may be thousands of files."""
     return nearest(name, difflib.get_close_matches(name, choices, n=1))
 
 

@@ -1,9 +1,9 @@
-"""The files of a folder of records: their names, their form, and whether they are whole.
+"""The files of a folder of records: their names, format and verification.
 
 Such a folder is a data set of TensorFlow Datasets (shards in the array_record format, with
-dataset_info.json and features.json) and, beside it, what a start needs without reading a record:
-the labels, ids and groups of each split as NumPy arrays, and a manifest with the size and the
-SHA-256 of every file.
+dataset_info.json and features.json). For a start that reads no record, it also has the labels, ids
+and groups of each split as NumPy arrays, and a manifest with the size and the SHA-256 of every
+file.
 """
 
 import dataclasses
@@ -24,15 +24,15 @@ from dkse_jax.files import sync
 from dkse_jax.text import plain_text
 
 NAME = "packed_images"  # of the data set, for TensorFlow Datasets
-MANIFEST = "manifest.json"  # written last: with it, the folder is whole
-JOURNAL = "packing.jsonl"  # what is packed so far
+MANIFEST = "manifest.json"  # written last: a folder with it is complete
+JOURNAL = "packing.jsonl"  # of an unfinished packing
 ARRAYS = ("labels", "ids", "groups")  # of each split
 Entry = tuple[int, str]  # the size in bytes and the SHA-256 of a file
 
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """A file of records: its name, and the examples in it with the sizes of their files."""
+    """A file of records: its name, its examples and the sizes of their files in bytes."""
 
     name: str
     examples: Sequence[Example]
@@ -41,13 +41,13 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """What a folder of records holds.
+    """The content of a folder of records.
 
     Attributes:
         class_names: sorted; a label is an index into them.
-        shards: of each split, the number of records in each shard, in order.
-        files: of every file but the manifest, its size in bytes and its SHA-256.
-        inputs: the SHA-256 of the list of what was packed.
+        shards: split -> shard -> number of records, in order.
+        files: name -> size in bytes and SHA-256, of every file but the manifest.
+        inputs: the SHA-256 of the list of packed examples.
     """
 
     class_names: list[str]
@@ -57,10 +57,10 @@ class Manifest:
 
 
 def read_manifest(folder: epath.Path) -> Manifest:
-    """The manifest of a folder of records.
+    """Reads the manifest of a folder of records.
 
     Raises:
-        UserError: there is none, or it is damaged.
+        UserError: it is missing or damaged.
     """
     try:
         tree = json.loads((folder / MANIFEST).read_text())
@@ -85,10 +85,10 @@ def _why_no_manifest(folder: epath.Path) -> str:
 
 
 def mistake_of(file: epath.Path, size: int, digest: str, *, through: bool) -> str:
-    """A sentence about a file that is missing or damaged; "" for a whole one.
+    """Returns a sentence about a file that is missing or damaged; "" for an intact one.
 
     Args:
-        file: its place.
+        file: its path.
         size: in bytes.
         digest: its SHA-256.
         through: whether to compare the digest too, which reads the file.
@@ -107,18 +107,18 @@ def mistake_of(file: epath.Path, size: int, digest: str, *, through: bool) -> st
 
 
 def digest_of(file: Path | epath.Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """Returns the SHA-256 of a file, in hexadecimal."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def array_name(split: str, array: str) -> str:
-    """The file of one of ARRAYS."""
+    """Returns the file name of one of ARRAYS."""
     return f"{split}.{array}.npy"
 
 
 def features(class_names: Sequence[str]):
-    """The features of a record, for TensorFlow Datasets; an image is stored as its file was."""
+    """Returns a record's features for TensorFlow Datasets; images keep the bytes of their files."""
     import tensorflow_datasets as tfds  # here, since importing it takes half a second
 
     return tfds.features.FeaturesDict(
@@ -132,9 +132,9 @@ def features(class_names: Sequence[str]):
 
 
 def id_and_image(record: bytes) -> tuple[str, bytes]:
-    """What a record is of, and the content of the image's file.
+    """Parses the id and the image file's content from a record.
 
-    Without what `features` would do besides, which takes as long as to read the record.
+    Skips the other work of `features`, which takes as long as reading the record.
     """
     from tensorflow_datasets.proto import tf_example_pb2
 
@@ -144,7 +144,7 @@ def id_and_image(record: bytes) -> tuple[str, bytes]:
 
 
 def serialiser(class_names: Sequence[str]) -> Callable[[Example, bytes], bytes]:
-    """Makes a record of an example and the content of its file."""
+    """Returns a function that makes a record of an example and the content of its file."""
     from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
     label_of = {name: label for label, name in enumerate(class_names)}
@@ -166,7 +166,7 @@ def serialiser(class_names: Sequence[str]) -> Callable[[Example, bytes], bytes]:
 def write_arrays(
     folder: Path, class_names: Sequence[str], splits: Mapping[str, Sequence[Example]]
 ) -> list[str]:
-    """Writes the ARRAYS of each split; returns the names of their files."""
+    """Writes the ARRAYS of each split; returns their file names."""
     label_of = {name: label for label, name in enumerate(class_names)}
     for split, examples in splits.items():
         arrays = (
@@ -183,7 +183,7 @@ def write_arrays(
 def write_metadata(
     folder: Path, class_names: Sequence[str], shards: Mapping[str, Sequence[Shard]]
 ) -> list[str]:
-    """Lets TensorFlow Datasets write what its readers want to know; returns the files' names."""
+    """Writes the metadata of TensorFlow Datasets with its own code; returns the file names."""
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.dataset_info import DatasetIdentity
 
@@ -214,22 +214,22 @@ def write_metadata(
 
 
 def is_remote(file: epath.Path) -> bool:
-    """Whether a file is where `open` does not reach."""
+    """Returns whether a path is one that `open` cannot read."""
     return "://" in os.fspath(file)
 
 
 def as_text(data: bytes) -> str:
-    """The inverse of as_bytes."""
+    """Decodes what `as_bytes` encoded."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def as_bytes(name: str) -> bytes:
-    """In UTF-8, and bytes of a file name that are no text as they are."""
+    """Encodes in UTF-8; bytes of a file name that are not valid text stay unchanged."""
     return name.encode("utf-8", "surrogateescape")
 
 
 def reason_of(error: Exception) -> str:
-    """Of what an error says, or else its type, as plain text."""
+    """Returns the first line of an error's message, or else its type, as plain text."""
     return plain_text(str(error).partition("\n")[0]) or type(error).__name__
 
 

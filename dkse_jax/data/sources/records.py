@@ -1,4 +1,4 @@
-"""Images that `dkse-pack` packed into record files: read one by one, in any order."""
+"""Source of images that `dkse-pack` packed into record files, with random access."""
 
 import bisect
 import concurrent.futures
@@ -31,29 +31,29 @@ from dkse_jax.data.splits import SPLITS
 from dkse_jax.errors import UserError, refuse
 from dkse_jax.files import cache_folder
 
-# Shards of no more bytes than these together are read through at every start, in about a second.
-# Larger ones are trusted for what their sizes tell, until a record is read, which has its own hash.
+# Up to this total size, all shards are verified at every start, in about a second. Beyond, only
+# their sizes are compared; each record has its own hash, which is checked when it is read.
 CHECKED_BYTES = 2**29
 _OPEN_SHARDS = 256  # each holds a file descriptor
 _copying = threading.Lock()
 
 
 def load_records(root: str) -> dict[str, Source]:
-    """The splits of a folder of records, as they were in the folder of images.
+    """Loads the splits of a folder of records, equal to those of the packed folder of images.
 
-    Of the records themselves, none is read here if they are many (CHECKED_BYTES).
+    Reads no record if the shards have more than CHECKED_BYTES together.
 
     Args:
-        root: a local folder, or one that `etils.epath` can read, such as gs://... or s3://...; of
-            those, each file is copied into the user's cache when it is first needed.
+        root: a local folder, or a remote one that `etils.epath` can read, such as gs://... or
+            s3://..., whose files are copied into the user's cache when they are first needed.
 
     Returns:
-        The sources "train", "val" and "test", whose ids and groups are read when they are asked
-        for. A picture that cannot be decoded is a BadImage; a shard that cannot be read, a
-        UserError that names it.
+        The sources "train", "val" and "test"; ids and groups are read from disk on access.
+        Reading an image raises BadImage if it cannot be decoded, and UserError if its shard
+        cannot be read.
 
     Raises:
-        UserError: the folder holds no records, or names the file that is missing or damaged.
+        UserError: the folder holds no records, or a file is missing or damaged.
     """
     folder = epath.Path(root).expanduser()
     manifest = read_manifest(folder)
@@ -62,7 +62,7 @@ def load_records(root: str) -> dict[str, Source]:
 
 
 def _check_files(folder: epath.Path, manifest: Manifest) -> None:
-    """Refuses files that are missing, of a wrong size or, where that is soon told, damaged."""
+    """Raises UserError for a file that is missing, of a wrong size or, if checked, damaged."""
     shards = {name for of_split in manifest.shards.values() for name in of_split}
     small = sum(manifest.files[name][0] for name in shards) <= CHECKED_BYTES
 
@@ -70,20 +70,19 @@ def _check_files(folder: epath.Path, manifest: Manifest) -> None:
         size, digest = manifest.files[name]
         return mistake_of(folder / name, size, digest, through=small or name not in shards)
 
-    with concurrent.futures.ThreadPoolExecutor(16) as executor:  # a remote answer takes a while
+    with concurrent.futures.ThreadPoolExecutor(16) as executor:  # remote answers are slow
         for sentence in filter(None, executor.map(mistake, manifest.files)):
             refuse(f"{sentence}; dkse-pack packs anew what is not whole")
 
 
 class Texts(Sequence[str]):
-    """The texts of a NumPy file, which are read when they are asked for.
+    """The texts of a NumPy file, read from disk on access.
 
     Args:
-        file: of an array of bytes, each a text in UTF-8, with bytes of file names that are no text
-            as they are.
+        file: an array of bytes, each the `as_bytes` of a text.
     """
 
-    _STRETCH = 2**16  # texts at a time, of which the memory is given back
+    _STRETCH = 2**16  # texts mapped at a time, so that memory is released
 
     def __init__(self, file: str):
         self._file = file
@@ -160,7 +159,7 @@ def _read(
 
 
 def _local(file: epath.Path, digest: str) -> str:
-    """The path of a file; of a remote one, of a copy in the user's cache, whose digest is right."""
+    """Returns the path of a local file, or of a verified copy of a remote one in the cache."""
     if not is_remote(file):
         return os.fspath(file)
     copy = cache_folder("records") / digest

@@ -1,4 +1,4 @@
-"""A data set that TensorFlow Datasets has prepared, read without TensorFlow."""
+"""Source of a data set prepared by TensorFlow Datasets, read without TensorFlow."""
 
 import bisect
 import difflib
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 
 def load_tfds(tfds_config: ConfigDict, root: str) -> dict[str, Source]:
-    """The splits of a prepared data set; all its labels are read here, its images later.
+    """Loads the splits of a prepared data set: all labels now, each image when it is read.
 
-    An example's id is "split/index" and also its group. Reading needs files in the array_record
-    format; the data set's code is not needed.
+    An example's id is "split/index", and also its group. The files must be in the array_record
+    format.
 
     Args:
-        tfds_config: `config.data.tfds`. Where its class_of is "builder", several builders, with
-            commas between them, are one data set: each is a class, by the name of its config
-            ("clipart" of "domainnet/clipart") or else by its own, and an id begins with it.
+        tfds_config: config.data.tfds. With class_of="builder", the builders, separated by commas,
+            are the classes of one data set: each has the name of the builder's config ("clipart"
+            of "domainnet/clipart") or else of the builder, and ids begin with it.
         root: the data_dir of the data set; "" for the default of TensorFlow Datasets.
 
     Raises:
-        UserError: names the part of the config that does not fit the data set.
+        UserError: the config field that does not fit the data set.
     """
     import tensorflow_datasets as tfds
 
@@ -74,7 +74,7 @@ def load_tfds(tfds_config: ConfigDict, root: str) -> dict[str, Source]:
 def _load_builders(
     names: str, root: str, image_key: str, expressions: Mapping[str, str]
 ) -> dict[str, Source]:
-    """The splits of several builders, each of which is a class; none of their labels is read."""
+    """Loads the splits of several builders, each of which is a class; reads no labels."""
     import tensorflow_datasets as tfds
 
     builders: dict[str, tfds.core.DatasetBuilder] = {}
@@ -109,7 +109,7 @@ def _load_builders(
 
 
 class _Joined(Sequence[Mapping[str, Any]]):
-    """Several sequences of records, one after the other."""
+    """The concatenation of several sequences of records."""
 
     def __init__(self, parts: Sequence[Sequence[Mapping[str, Any]]]):
         self._parts = parts
@@ -185,7 +185,7 @@ def _check_features(
 
 
 def _check_splits(builder: "tfds.core.DatasetBuilder", expressions: Mapping[str, str]) -> None:
-    """Refuses unknown and empty splits, and those that share examples."""
+    """Raises UserError for unknown, empty and overlapping splits."""
     used: list[tuple[str, str, int, int]] = []  # field, file, first and last record + 1
     for split, expression in expressions.items():
         field = f"{split}_split"

@@ -1,1 +1,1 @@
-"""What checks and packs a folder of images before anything is trained on it."""
+"""Tools for a folder of images: checks, duplicates, packing."""

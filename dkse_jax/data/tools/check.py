@@ -1,4 +1,4 @@
-"""Checks a folder of images before anything is trained on it."""
+"""Check of a folder of images before training."""
 
 import concurrent.futures
 import os
@@ -17,22 +17,22 @@ from dkse_jax.data.tools.duplicates import DuplicateSet, ImageHash, find_duplica
 from dkse_jax.errors import UserError
 from dkse_jax.text import plain_text
 
-LISTED = 20  # entries of a list; how many more there are is said
-MEMBERS = 4  # of one set of copies that are named
+LISTED = 20  # entries printed of a list of problems; the rest is counted
+MEMBERS = 4  # images named of one set of duplicates
 
 
 def check(root: str, *, seed: int, val_percent: float, test_percent: float, image_size: int) -> int:
     """Checks a folder of images and prints what it finds.
 
     Args:
-        root: as in load_folder, and so are seed, val_percent and test_percent.
-        image_size: pictures whose shorter side has fewer pixels are counted.
+        root: as in `load_folder`, like seed, val_percent and test_percent.
+        image_size: images whose shorter side has fewer pixels are counted.
 
     Returns:
         The number of problems.
 
     Raises:
-        UserError: there is no such folder, or the shares leave nothing for a split.
+        UserError: the folder does not exist, or the shares leave a split empty.
     """
     check_root(root)
     check_shares(val_percent, test_percent)
@@ -44,80 +44,80 @@ def check(root: str, *, seed: int, val_percent: float, test_percent: float, imag
         mistakes.append(str(error))
     else:
         made = f"seed {seed}, val_percent {val_percent:g} and test_percent {test_percent:g}"
-        whose = "of its metadata.csv" if given else f"of a training with {made}"
-        _say(f'{len(examples):,} images in "{root}"; the splits are those {whose}', "")
-        _say(*_class_table(examples))
+        origin = "of its metadata.csv" if given else f"of a training with {made}"
+        _log(f'{len(examples):,} images in "{root}"; the splits are those {origin}', "")
+        _log(*_class_table(examples))
 
-    looks, refusals = _look_at_all(examples)
-    if looks:
-        _say("", _sizes(list(looks.values()), image_size))
-    readable = [examples[i] for i in looks]
-    copies = find_duplicates(list(looks.values()))
-    return _say_problems(mistakes, refusals, copies, readable)
+    hashes, refusals = _hash_all(examples)
+    if hashes:
+        _log("", _sizes(list(hashes.values()), image_size))
+    readable = [examples[i] for i in hashes]
+    duplicates = find_duplicates(list(hashes.values()))
+    return _log_problems(mistakes, refusals, duplicates, readable)
 
 
-def _say_problems(
+def _log_problems(
     mistakes: Sequence[str],
     refusals: Sequence[str],
-    copies: Sequence[DuplicateSet],
+    duplicates: Sequence[DuplicateSet],
     examples: Sequence[Example],
 ) -> int:
-    """Prints the problems by kind and returns their number; the copies' members are examples."""
+    """Logs the problems by type and returns their number; duplicates are indices of examples."""
     within, across_splits, across_classes = [], [], []
-    for one in copies:
-        places = {_place(examples[i]) for i in one.members}
-        if len(places) == 1:
+    for one in duplicates:
+        cells = {_cell(examples[i]) for i in one.members}
+        if len(cells) == 1:
             within.append(one)
-        if len({split for split, _ in places}) > 1:
+        if len({split for split, _ in cells}) > 1:
             across_splits.append(_named(one, examples))
-        if len({label for _, label in places}) > 1:
+        if len({label for _, label in cells}) > 1:
             across_classes.append(_named(one, examples))
     if within:
         images = sum(len(one.members) for one in within)
-        _say(f"copies within one split and class: {images:,} images of {len(within):,} pictures")
-    kinds = {
+        _log(f"copies within one split and class: {images:,} images of {len(within):,} pictures")
+    problems_of = {
         "mistakes in the folder": mistakes,
         "images that cannot be read": refusals,
         "pictures in more than one split": across_splits,
         "pictures in more than one class": across_classes,
     }
-    for title, problems in kinds.items():
+    for title, problems in problems_of.items():
         if problems:
-            _say("", f"{title}: {len(problems):,}", *(f"  {text}" for text in problems[:LISTED]))
+            _log("", f"{title}: {len(problems):,}", *(f"  {text}" for text in problems[:LISTED]))
         if len(problems) > LISTED:
-            _say(f"  and {len(problems) - LISTED:,} more")
-    count = sum(map(len, kinds.values()))
-    _say("", "1 problem" if count == 1 else f"{count:,} problems" if count else "no trouble found")
+            _log(f"  and {len(problems) - LISTED:,} more")
+    count = sum(map(len, problems_of.values()))
+    _log("", "1 problem" if count == 1 else f"{count:,} problems" if count else "no trouble found")
     return count
 
 
-def _say(*lines: str) -> None:
+def _log(*lines: str) -> None:
     for line in lines:
         log(line)
 
 
-def _look_at_all(examples: Sequence[Example]) -> tuple[dict[int, ImageHash], list[str]]:
-    """The looks of the readable images by their places, and a sentence about each other one."""
-    looks: dict[int, ImageHash] = {}
+def _hash_all(examples: Sequence[Example]) -> tuple[dict[int, ImageHash], list[str]]:
+    """Returns the hashes of the readable images by index, and a sentence about each other one."""
+    hashes: dict[int, ImageHash] = {}
     refusals = []
     outcomes = with_progress(_in_threads(examples), len(examples), "reading images")
     for i, outcome in enumerate(outcomes):
         if isinstance(outcome, ImageHash):
-            looks[i] = outcome
+            hashes[i] = outcome
         else:
             refusals.append(f"{examples[i].split}, {examples[i].label}: {outcome}")
-    return looks, refusals
+    return hashes, refusals
 
 
 def _in_threads(examples: Sequence[Example]) -> Iterator[ImageHash | BadImage]:
     executor = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
     try:
-        yield from executor.map(_look_or_refusal, examples)
-    finally:  # without it, Ctrl-C would wait for all images
+        yield from executor.map(_hash_or_refusal, examples)
+    finally:  # without this, Ctrl-C would wait for all images
         executor.shutdown(cancel_futures=True)
 
 
-def _look_or_refusal(example: Example) -> ImageHash | BadImage:
+def _hash_or_refusal(example: Example) -> ImageHash | BadImage:
     try:
         return hash_image(example.path, name=example.id)
     except BadImage as refusal:
@@ -125,7 +125,7 @@ def _look_or_refusal(example: Example) -> ImageHash | BadImage:
 
 
 def _class_table(examples: Sequence[Example]) -> list[str]:
-    counts = Counter(_place(example) for example in examples)
+    counts = Counter(_cell(example) for example in examples)
     names = sorted({example.label for example in examples})
     rows = [[counts[split, name] for split in SPLITS] for name in names]
     rows.append([sum(column) for column in zip(*rows, strict=True)])
@@ -136,12 +136,12 @@ def _class_table(examples: Sequence[Example]) -> list[str]:
     return markdown.table(["class", *SPLITS, "all"], cells, numbers=range(1, 5)).splitlines()
 
 
-def _place(example: Example) -> tuple[str, str]:
+def _cell(example: Example) -> tuple[str, str]:
     return example.split, example.label
 
 
-def _sizes(looks: Sequence[ImageHash], image_size: int) -> str:
-    sides = np.array([min(look.size) for look in looks])
+def _sizes(hashes: Sequence[ImageHash], image_size: int) -> str:
+    sides = np.array([min(one.size) for one in hashes])
     return (
         f"shorter side in pixels: smallest {sides.min():,}, median {np.median(sides):,.0f}, "
         f"largest {sides.max():,}; {(sides < image_size).sum():,} images below "
@@ -149,16 +149,16 @@ def _sizes(looks: Sequence[ImageHash], image_size: int) -> str:
     )
 
 
-def _named(copies: DuplicateSet, examples: Sequence[Example]) -> str:
-    """Such as: a.jpg (train, ink) = b.jpg (test, ink): the same file."""
+def _named(duplicates: DuplicateSet, examples: Sequence[Example]) -> str:
+    """Formats a set as in: a.jpg (train, ink) = b.jpg (test, ink): the same file."""
     seen: set[tuple[str, str]] = set()
-    first: list[str] = []  # of its split and class: what differs is to be named
+    first: list[str] = []  # in their split and class; named first, to show what differs
     later: list[str] = []
-    for i in copies.members:
-        place = _place(examples[i])
-        (later if place in seen else first).append(f'"{examples[i].id}" ({", ".join(place)})')
-        seen.add(place)
+    for i in duplicates.members:
+        cell = _cell(examples[i])
+        (later if cell in seen else first).append(f'"{examples[i].id}" ({", ".join(cell)})')
+        seen.add(cell)
     names = first + later
     if len(names) > MEMBERS:
         names[MEMBERS:] = [f"{len(names) - MEMBERS} more"]
-    return " = ".join(names) + f": {copies.how}"
+    return " = ".join(names) + f": {duplicates.how}"

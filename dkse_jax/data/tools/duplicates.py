@@ -1,10 +1,10 @@
-"""Pictures that are the same, or nearly so, found without comparing each with every other.
+"""Search for exact and near duplicates among images, without comparing all pairs.
 
-Nearly the same are two encodings, qualities or sizes of one picture, stretched or not; a crop or a
-mirror image is another picture. The constants lie between what copies and strangers among 1,675
-reproductions of art have: copies down to 64 pixels, or to JPEG quality 20, differ in at most 9 bits
-of the hash and 4.4 grey levels and correlate to 0.994 at least; the nearest strangers differ in 14
-bits and correlate to 0.932, which are two states of one etching.
+Near duplicates are encodings, qualities or sizes of one image, with equal or other proportions;
+crops and mirror images are not. The thresholds separate duplicates from different images in 1,675
+reproductions of art: duplicates down to 64 pixels, or to JPEG quality 20, differ in at most 9 bits
+of the hash and 4.4 grey levels, with a correlation of at least 0.994; the nearest different images,
+two states of one etching, differ in 14 bits, with a correlation of 0.932.
 """
 
 import dataclasses
@@ -18,23 +18,23 @@ from dkse_jax.console import with_progress
 from dkse_jax.data.decode import decode_image, read_image_file
 
 _SIDE = 32  # of a thumbnail
-_GRID = 8  # cells along a side of what is hashed, each _SIDE // _GRID pixels wide
+_GRID = 8  # hashed cells along a side, each _SIDE // _GRID pixels wide
 _BITS = 2 * _GRID**2
-_NEAR_BITS = 11  # at most so many differ
-_FLAT = 4.0  # grey levels of standard deviation; a picture below is as good as blank
-_NEAR_GREY = 8.0  # grey levels of root mean square between two thumbnails, at most
-_NEAR_CORRELATION = 0.98  # at least
+_NEAR_BITS = 11  # maximum of differing bits
+_FLAT = 4.0  # grey levels; an image of less standard deviation counts as blank
+_NEAR_GREY = 8.0  # grey levels; maximum of the root mean square between two thumbnails
+_NEAR_CORRELATION = 0.98  # minimum
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ImageHash:
-    """What is kept of a picture: about a kilobyte and a half.
+    """The hashes and the thumbnail of an image, about 1.5 kB.
 
     Attributes:
         size: height and width in pixels.
         file_hash: SHA-256 of the file.
         pixel_hash: SHA-256 of the decoded pixels and their shape.
-        thumbnail: uint8 (32, 32), grey, whatever the picture's proportions.
+        thumbnail: uint8 (32, 32), grey, for images of any proportions.
     """
 
     size: tuple[int, int]
@@ -45,10 +45,10 @@ class ImageHash:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DuplicateSet:
-    """Pictures that are one.
+    """Images that are duplicates of each other.
 
     Attributes:
-        members: their places, ascending; at least two.
+        members: their indices, ascending; at least two.
         how: "the same file", "the same pixels" or "nearly the same", whichever holds for all.
     """
 
@@ -57,15 +57,15 @@ class DuplicateSet:
 
 
 def hash_image(path: str, name: str) -> ImageHash:
-    """Reads and decodes a picture; an error calls it by the name.
+    """Reads, decodes and hashes an image, called `name` in errors.
 
     Raises:
-        BadImage: as decode_image.
+        BadImage: as `decode_image`.
     """
     content = read_image_file(path, name)
     pixels = decode_image(content, name=name)
     height, width, _ = pixels.shape
-    # BILINEAR takes in twice a thumbnail's pixel, so that small pictures of two sizes agree.
+    # BILINEAR averages over two thumbnail pixels, so that small images of two sizes agree.
     grey = Image.fromarray(pixels).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
     return ImageHash(
         size=(height, width),
@@ -75,30 +75,30 @@ def hash_image(path: str, name: str) -> ImageHash:
     )
 
 
-def find_duplicates(looks: Sequence[ImageHash]) -> list[DuplicateSet]:
-    """Every set of pictures that are one, by their first members.
+def find_duplicates(hashes: Sequence[ImageHash]) -> list[DuplicateSet]:
+    """Returns all sets of duplicates, sorted by their first members.
 
-    Two pictures are in one set, too, where a third is nearly the same as either.
+    Two images are also in one set where a third is a near duplicate of both.
     """
-    if not looks:
+    if not hashes:
         return []
-    cluster = np.arange(len(looks))
-    members = [[i] for i in range(len(looks))]
+    cluster = np.arange(len(hashes))
+    members = [[i] for i in range(len(hashes))]
     first_of: dict[bytes, int] = {}
-    for i, look in enumerate(looks):
-        _join(cluster, members, first_of.setdefault(look.pixel_hash, i), i)
+    for i, one in enumerate(hashes):
+        _join(cluster, members, first_of.setdefault(one.pixel_hash, i), i)
     originals = np.array(sorted(first_of.values()))
-    thumbnails = np.stack([looks[i].thumbnail for i in originals])
+    thumbnails = np.stack([hashes[i].thumbnail for i in originals])
     for i, others in _near_pairs(thumbnails):
         others = originals[others]
         for other in others[cluster[others] != cluster[originals[i]]]:
             _join(cluster, members, originals[i], other)
-    found = [sorted(places) for places in members if len(places) > 1]
-    return [DuplicateSet(places, _how([looks[i] for i in places])) for places in sorted(found)]
+    found = [sorted(indices) for indices in members if len(indices) > 1]
+    return [DuplicateSet(indices, _how([hashes[i] for i in indices])) for indices in sorted(found)]
 
 
 def _join(cluster: np.ndarray, members: list[list[int]], i: int, j: int) -> None:
-    """Makes one of the clusters of i and j, in place; the smaller is the one relabelled."""
+    """Merges the clusters of i and j in place, by relabelling the smaller."""
     small, large = sorted((cluster[i], cluster[j]), key=lambda c: len(members[c]))
     if small != large:
         cluster[members[small]] = large
@@ -106,24 +106,24 @@ def _join(cluster: np.ndarray, members: list[list[int]], i: int, j: int) -> None
         members[small] = []
 
 
-def _how(looks: Sequence[ImageHash]) -> str:
-    if len({look.file_hash for look in looks}) == 1:
+def _how(hashes: Sequence[ImageHash]) -> str:
+    if len({one.file_hash for one in hashes}) == 1:
         return "the same file"
-    if len({look.pixel_hash for look in looks}) == 1:
+    if len({one.pixel_hash for one in hashes}) == 1:
         return "the same pixels"
     return "nearly the same"
 
 
 def _near_pairs(thumbnails: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Each picture (its place) with those after it that are nearly the same, once or more.
+    """Yields the index of an image and those of near duplicates after it; pairs may repeat.
 
     Hashes that differ in at most _NEAR_BITS bits are equal in at least one of _NEAR_BITS + 1
-    parts, so that only pictures with an equal part are compared.
+    parts, so that only images with an equal part are compared.
     """
-    places = np.flatnonzero(thumbnails.std((1, 2)) >= _FLAT)
-    bits = _difference_bits(thumbnails[places])
+    indices = np.flatnonzero(thumbnails.std((1, 2)) >= _FLAT)
+    bits = _difference_bits(thumbnails[indices])
     codes = np.packbits(bits, axis=1).view(np.uint64)
-    # Neighbouring bits are alike, so that a part of distant ones tells pictures better apart.
+    # Neighbouring bits are correlated; parts of random bits separate images better.
     parts = np.array_split(np.random.default_rng(0).permutation(_BITS), _NEAR_BITS + 1)
     for part in with_progress(parts, len(parts), "comparing pictures"):
         keys = bits[:, part] @ (1 << np.arange(len(part)))
@@ -134,14 +134,14 @@ def _near_pairs(thumbnails: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
                 differing = np.bitwise_count(codes[others] ^ codes[i]).sum(axis=1)
                 others = others[differing <= _NEAR_BITS]
                 if len(others):
-                    near = _look_alike(thumbnails[places[i]], thumbnails[places[others]])
-                    yield int(places[i]), places[others[near]]
+                    near = _look_alike(thumbnails[indices[i]], thumbnails[indices[others]])
+                    yield int(indices[i]), indices[others[near]]
 
 
 def _difference_bits(thumbnails: np.ndarray) -> np.ndarray:
-    """bool (N, _BITS): which cells are lighter than their left and their upper neighbour.
+    """Returns bool (N, _BITS): whether cells are lighter than their left and upper neighbours.
 
-    One grey level more, since copies of an even area are not quite even.
+    The margin of one grey level ignores the noise of even areas.
     """
     width = _SIDE // _GRID
     cells = thumbnails.reshape(-1, _GRID, width, _GRID, width).mean((2, 4), dtype=np.float32)
@@ -150,7 +150,7 @@ def _difference_bits(thumbnails: np.ndarray) -> np.ndarray:
 
 
 def _look_alike(thumbnail: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """bool (N,): which of the others (N, 32, 32), none of them flat, show the same."""
+    """Returns bool (N,): whether each of the others (N, 32, 32), none flat, shows the same."""
     one, many = (
         thumbnail.astype(np.float32).ravel(),
         others.astype(np.float32).reshape(-1, _SIDE**2),

@@ -1,4 +1,4 @@
-"""Packs a folder of images into record files, and verifies them."""
+"""Packing of a folder of images into verified record files."""
 
 import concurrent.futures
 import contextlib
@@ -39,26 +39,26 @@ from dkse_jax.errors import refuse
 from dkse_jax.files import explain_disk_errors, sync, write_atomically
 from dkse_jax.text import plain_text
 
-SHARD_BYTES = 2**28  # of images, about
+SHARD_BYTES = 2**28  # of images, approximately
 
 
 def pack(root: str, out: str, *, seed: int, val_percent: float, test_percent: float) -> None:
-    """Packs a folder of images, going on where an earlier call ended, and verifies the outcome.
+    """Packs a folder of images, or resumes an interrupted packing, and verifies the files.
 
     Args:
-        root: as in load_folder, and so are seed, val_percent and test_percent.
+        root: as in `load_folder`, like seed, val_percent and test_percent.
         out: a local folder.
 
     Raises:
-        UserError: a mistake in the folder, an image file that cannot be read (one that only cannot
-            be decoded is packed), or an `out` that holds something else.
+        UserError: a mistake in the folder, an image file that cannot be read (files that cannot be
+            decoded are packed), or an `out` that holds something else.
     """
     check_shares(val_percent, test_percent)
     folder = _check_out(root, out)
     examples, _ = list_folder(root, seed, val_percent, test_percent, refuse)
     class_names = sorted({example.label for example in examples})
     for name in class_names:
-        if name != plain_text(name).strip():  # TensorFlow Datasets keeps them in lines
+        if name != plain_text(name).strip():  # TensorFlow Datasets stores one name a line
             refuse(f'the class "{name}" cannot be packed: its name is no plain text; rename it')
     splits = {split: [e for e in examples if e.split == split] for split in SPLITS}
     with explain_disk_errors("cannot pack into", folder):
@@ -83,7 +83,7 @@ def _check_out(root: str, out: str) -> Path:
 
 @contextlib.contextmanager
 def _journal(folder: Path) -> Iterator[TextIO]:
-    """The file that tells what is packed so far, which no other process writes meanwhile."""
+    """Opens the journal of finished shards, locked against other processes."""
     path = folder / JOURNAL
     with path.open("a+", encoding="utf-8") as file:
         try:
@@ -91,7 +91,7 @@ def _journal(folder: Path) -> Iterator[TextIO]:
         except BlockingIOError:
             refuse(f'another process is packing into "{folder}": wait for it to end')
         yield file
-        path.unlink()  # not after an error: the next start goes on from it
+        path.unlink()  # kept after an error, for the next start to resume
 
 
 def _pack_and_verify(
@@ -148,7 +148,7 @@ def _digest_of_inputs(shards: Sequence[Shard]) -> str:
 
 
 def _known_files(folder: Path, journal: TextIO, inputs: str, root: str) -> dict[str, Entry]:
-    """What the manifest, or else the journal, says of the files; begins an empty journal."""
+    """Returns the files of the manifest, or else of the journal; begins an empty journal."""
     if (folder / MANIFEST).exists():
         manifest = read_manifest(epath.Path(folder))
         packed, known = manifest.inputs, manifest.files
@@ -165,7 +165,7 @@ def _known_files(folder: Path, journal: TextIO, inputs: str, root: str) -> dict[
 
 
 def _read_journal(journal: TextIO) -> tuple[str, dict[str, Entry]] | None:
-    """Of an unfinished folder, the digest of its inputs and its shards; None of a new one."""
+    """Returns an unfinished folder's digest of inputs and its shards; None for a new folder."""
     journal.seek(0)
     first, *lines = journal.read().splitlines(keepends=True) or [""]
     if not first.endswith("\n"):
@@ -179,7 +179,7 @@ def _read_journal(journal: TextIO) -> tuple[str, dict[str, Entry]] | None:
 
 
 def _whole_files(folder: Path, known: dict[str, Entry]) -> dict[str, Entry]:
-    """The files that are as they were written; the others are told."""
+    """Returns the intact files; logs a sentence about each other one."""
     whole = {}
     for name, (size, digest) in with_progress(known.items(), len(known), "verifying files"):
         if mistake := mistake_of(epath.Path(folder / name), size, digest, through=True):
@@ -192,7 +192,7 @@ def _whole_files(folder: Path, known: dict[str, Entry]) -> dict[str, Entry]:
 def _pack_all(
     shards: Sequence[Shard], folder: Path, class_names: Sequence[str], journal: TextIO
 ) -> dict[str, Entry]:
-    """Packs the shards in threads, and notes each that is whole."""
+    """Packs the shards in threads, and writes each finished one to the journal."""
     entries: dict[str, Entry] = {}
     images = sum(len(shard.examples) for shard in shards)
     for news in with_progress(_packing(shards, folder, class_names), images, "packing images"):
@@ -207,7 +207,7 @@ def _pack_all(
 def _packing(
     shards: Sequence[Shard], folder: Path, class_names: Sequence[str]
 ) -> Iterator[tuple[str, int, str] | None]:
-    """Yields once for each image: None, or its shard's name, size and SHA-256 if it is whole."""
+    """Yields for each image None, or, for a shard's last, the shard's name, size and SHA-256."""
     news: queue.SimpleQueue[tuple[str, int, str] | BaseException | None] = queue.SimpleQueue()
     stop = threading.Event()
     serialise = serialiser(class_names)
@@ -239,13 +239,13 @@ def _pack_shard(
     packed_one: Callable[[], None],
     stop: threading.Event,
 ) -> tuple[str, int, str]:
-    """Writes a shard, under another name until it is whole; returns its name, size and SHA-256."""
+    """Writes a shard, under a draft's name until complete; returns its name, size and SHA-256."""
     from array_record.python import array_record_module
 
     file = folder / shard.name
     draft = file.with_name(f"{file.name}.partial")
     try:
-        # JPEG and its like do not get smaller, and one record a group is what random reads need.
+        # Images are compressed already, and random access needs one record a group.
         writer = array_record_module.ArrayRecordWriter(str(draft), "group_size:1,uncompressed")
         for number, (example, size) in enumerate(zip(shard.examples, shard.sizes, strict=True)):
             if stop.is_set():
@@ -257,7 +257,7 @@ def _pack_shard(
             if number:
                 packed_one()
         writer.close()
-    except RuntimeError as error:  # of the writer's: a full disk, say
+    except RuntimeError as error:  # of the writer, such as a full disk
         raise OSError(str(error)) from error
     sync(draft)
     entry = shard.name, draft.stat().st_size, digest_of(draft)
