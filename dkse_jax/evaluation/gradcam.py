@@ -1,4 +1,4 @@
-"""Where in a picture a network finds its class: Grad-CAM.
+"""Grad-CAM: maps of the image regions that raise the logit of a class.
 
 Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
 Localization", Eqs. 1 and 2.
@@ -21,21 +21,21 @@ def grad_cam(
     *,
     stage: str,
 ) -> jax.Array:
-    """ReLU(Σ_k α_k A_k), where α_k is the mean over the pixels of the gradient of a logit to A_k.
+    """Computes ReLU(Σ_k α_k A_k), where α_k is the mean over the pixels of ∂logit / ∂A_k.
 
-    A_k is channel k of the stage: what the network's submodule of that name returns. The network
-    is taken in evaluation and, where it has forms, in the plain one: in others a layer may be
-    computed past the stage before it, and then no gradient arrives there.
+    A_k is channel k of the stage, the output of the network's submodule of that name. The network
+    runs in evaluation mode and in the plain form: in other forms a layer may bypass the stage
+    before it, which then gets no gradient.
 
     Args:
         model: any network of `dkse_jax.models`.
-        variables: of the model; what `prepare` adds is left out.
+        variables: of the model; the prepared parameters of `prepare` are ignored.
         images: (B, S, S, 3), normalised.
         classes: (B,) integers in [0, K): the class whose logit each image's map explains.
         stage: one of `map_stages`.
 
     Returns:
-        (B, H, W), 0 or more, in at least float32; H and W are those of the stage.
+        (B, H, W), non-negative, in at least float32; H and W are those of the stage.
     """
     model = _plain(model)
     weights = {name: tree for name, tree in variables.items() if name != "prepared"}
@@ -51,7 +51,7 @@ def grad_cam(
 
     def score(change: jax.Array) -> tuple[jax.Array, jax.Array]:
         logits, maps = run(change)
-        # No example of a batch depends on another in evaluation: the sum has each one's gradient.
+        # In evaluation, examples are independent: the gradient of the sum has that of each one.
         return jnp.sum(jnp.take_along_axis(logits, classes[:, None], axis=1)), maps
 
     _, maps = jax.eval_shape(run, None)
@@ -62,9 +62,9 @@ def grad_cam(
 
 
 def map_stages(model: nn.Module, image_size: int) -> dict[str, tuple[int, int, int]]:
-    """The stages that Grad-CAM can look at, in the order of running: name -> (H, W, C).
+    """Returns the stages that Grad-CAM can explain, in order of execution: name -> (H, W, C).
 
-    Those are the maps that a submodule of the network's own returns and that have its name.
+    These are the maps that a direct submodule of the network returns under its own name.
     """
     outputs: dict[str | None, Any] = {}
     found: dict[str, tuple[int, int, int]] = {}
@@ -85,7 +85,7 @@ def map_stages(model: nn.Module, image_size: int) -> dict[str, tuple[int, int, i
 
 
 def choose_stage(model: nn.Module, image_size: int, stage: str | None) -> str:
-    """The stage of that name, or the last one, if Grad-CAM can look at it; else UserError."""
+    """Returns the named stage, by default the last; raises UserError if it has no map."""
     maps = map_stages(model, image_size)
     if stage is None:
         return list(maps)[-1]
@@ -99,6 +99,6 @@ def _plain(model: nn.Module) -> nn.Module:
 
 
 def _layer(context: nn.module.InterceptorContext) -> str | None:
-    """The name of the submodule, if it is one of the network's own that is called."""
+    """Returns the name of the called module, if it is a direct submodule of the network."""
     path = context.module.path
     return path[0] if len(path) == 1 and context.method_name == "__call__" else None

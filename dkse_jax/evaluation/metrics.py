@@ -1,4 +1,4 @@
-"""What a classifier's log-probabilities over a whole split are worth: sums over examples."""
+"""Metrics of a classifier's log-probabilities over a whole split."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 CALIBRATION_BINS = 15
-BOOTSTRAP_SAMPLES = 1000  # behind the interval of the accuracy
+BOOTSTRAP_SAMPLES = 1000  # resamplings for the interval of the accuracy
 
 
 def confusion(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
@@ -40,26 +40,25 @@ def summarise(
     *,
     seed: int,
 ) -> dict[str, Any]:
-    """The metrics of one split, ready for JSON.
+    """Computes the metrics of one split, ready for JSON.
 
-    The prediction is the most probable class, the lowest index among equals. Precision, recall
-    and F1 are 0.0 where they are 0/0: a class never predicted has precision 0.0, one without
-    examples has recall 0.0.
+    The prediction is the most probable class, the lowest index among equals. Precision, recall and
+    F1 are 0.0 where they are 0/0.
 
     Args:
         log_probabilities: (N, K) floats; the exponentials of each row sum to 1.
         labels: (N,) integers in [0, K).
-        groups: (N,) names; the examples of one group are not independent.
+        groups: (N,) names; examples of one group are not independent.
         class_names: (K,).
         seed: of the bootstrap.
 
     Returns:
         n, classes (K), accuracy, loss (mean negative log-likelihood, nats), top2 (share of the
         labels among the two most probable classes), per_class {name: {n, precision, recall, f1}},
-        ece (see `calibration_error`), interval95 (see `bootstrap_interval`), groups (how many).
+        ece (see `calibration_error`), interval95 (see `bootstrap_interval`), groups (number).
 
     Raises:
-        ValueError: no examples, sizes that differ, or rows that are not log-probabilities.
+        ValueError: no examples, unequal sizes, or rows that are not log-probabilities.
     """
     scores = _checked(log_probabilities, labels, groups, class_names)
     n, classes = scores.shape
@@ -79,7 +78,7 @@ def summarise(
 
 
 def accuracy_and_loss(log_probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """The share of labels that are the most probable class, and the mean negative log-likelihood.
+    """Computes the accuracy and the mean negative log-likelihood in nats.
 
     Args:
         log_probabilities: (N, K) floats.
@@ -94,11 +93,10 @@ def accuracy_and_loss(log_probabilities: np.ndarray, labels: np.ndarray) -> dict
 
 
 def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
-    """The expected calibration error of Guo et al., 2017 (Eq. 5), with 15 bins of equal width.
+    """Computes the expected calibration error (Guo et al., 2017, Eq. 5) with 15 equal bins.
 
-    Example i falls in the bin (b/15, (b+1)/15] that holds the probability of its prediction. A
-    bin's error is |its accuracy - its mean confidence|; the result is the mean of the errors, each
-    weighted by its bin's share of the examples: 0 is perfect, 1 is sure and always wrong.
+    Bin b holds the examples with a confidence in (b/15, (b+1)/15]; its error is |accuracy - mean
+    confidence|. The result is the mean of the errors, weighted by the bins' shares of the examples.
 
     Args:
         confidence: (N,) probability of the prediction.
@@ -113,26 +111,26 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
 def bootstrap_interval(
     correct: np.ndarray, groups: Sequence[str], samples: int, seed: int
 ) -> list[float]:
-    """The 95 % percentile interval [low, high] of the accuracy, by a bootstrap over groups.
+    """Computes the accuracy's 95 % percentile interval [low, high] by a bootstrap over groups.
 
-    Each resampling draws as many whole groups as there are, with replacement; its accuracy is the
-    sum of their correct examples over the sum of their sizes.
+    Each resampling draws as many groups as there are, with replacement; its accuracy is the sum of
+    their correct examples over the sum of their sizes.
 
     Args:
         correct: (N,) bool.
         groups: (N,) names.
-        samples: resamplings.
-        seed: the same seed gives the same interval, in any order of the examples.
+        samples: number of resamplings.
+        seed: of the draws; the order of the examples does not matter.
     """
     index: dict[str, int] = {}
     of_example = np.array([index.setdefault(group, len(index)) for group in groups])
     sizes = np.bincount(of_example)
     right = np.bincount(of_example, weights=correct).astype(np.int64)
-    # Groups alike in both numbers are interchangeable, so it is enough to draw how many of each
-    # kind there are: one multinomial instead of a (samples, groups) table of draws.
-    kinds, counts = np.unique(np.stack([right, sizes], axis=1), axis=0, return_counts=True)
+    # Groups equal in both numbers are interchangeable: one multinomial over the distinct pairs
+    # replaces a (samples, groups) table of draws.
+    pairs, counts = np.unique(np.stack([right, sizes], axis=1), axis=0, return_counts=True)
     draws = np.random.default_rng(seed).multinomial(len(sizes), counts / len(sizes), size=samples)
-    sums = draws @ kinds  # (samples, 2): correct, all
+    sums = draws @ pairs  # (samples, 2): correct, all
     low, high = np.percentile(sums[:, 0] / sums[:, 1], [2.5, 97.5])
     return [float(low), float(high)]
 
@@ -143,7 +141,7 @@ def _checked(
     groups: Sequence[str],
     class_names: Sequence[str],
 ) -> np.ndarray:
-    """The log-probabilities in float64, after the checks that `summarise` promises."""
+    """Returns the log-probabilities in float64; raises the ValueErrors of `summarise`."""
     scores = np.asarray(log_probabilities, np.float64)
     n, classes = len(labels), len(set(class_names))
     if n == 0:
@@ -162,14 +160,14 @@ def _checked(
 
 
 def _rank(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(N,) how many classes come before the label, equals in the order of their index."""
+    """Returns (N,) the rank of the label, 0 for the first; equals are ordered by index."""
     of_label = scores[np.arange(len(labels)), labels][:, None]
     earlier = np.arange(scores.shape[1])[None, :] < labels[:, None]
     return ((scores > of_label) | ((scores == of_label) & earlier)).sum(axis=1)
 
 
 def _per_class(matrix: np.ndarray, class_names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """{name: {n, precision, recall, f1}} of a confusion matrix."""
+    """Returns {name: {n, precision, recall, f1}} of a confusion matrix."""
     result: dict[str, dict[str, Any]] = {}
     for k, name in enumerate(class_names):
         right, true, predicted = matrix[k, k], matrix[k].sum(), matrix[:, k].sum()

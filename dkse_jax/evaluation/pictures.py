@@ -1,4 +1,4 @@
-"""The pictures of a report: the confusion matrix, and the most confident mistakes."""
+"""Figures of a report: the confusion matrix and the most confident mistakes."""
 
 import bisect
 import dataclasses
@@ -20,7 +20,7 @@ from dkse_jax.text import plain_text
 MAX_MISTAKES = 24
 
 _DPI = 150
-TILE = 2 * _DPI  # pixels of a picture's side
+TILE = 2 * _DPI  # pixels along an image's side
 _INK, _GREY, _LINE = "#222222", "#767676", "#e4e4e4"
 _RIGHT, _WRONG = "#1f5a94", "#c2501b"
 _NON_LATIN_FONTS = (
@@ -45,7 +45,7 @@ class Example:
         prediction: name of the predicted class.
         probability: of the predicted class.
         file: id of the example.
-        note: said after the prediction.
+        note: printed after the prediction.
     """
 
     image: np.ndarray
@@ -57,10 +57,10 @@ class Example:
 
 
 def confusion_png(path: pathlib.Path, matrix: np.ndarray, class_names: Sequence[str]) -> None:
-    """Draws a confusion matrix: each cell its count, its share of the row, and a colour for it.
+    """Draws a confusion matrix: each cell has its count, its share of the row, and a colour.
 
-    Right predictions are blue and wrong ones orange. Above about 50 classes the cells hold no
-    text, and above about 250 the axes hold no names, as they would not be legible.
+    Correct predictions are blue and wrong ones orange. Above about 50 classes the cells, and above
+    about 250 the axes, have no text, which would not be legible.
 
     Args:
         path: of the PNG.
@@ -105,13 +105,13 @@ def confusion_png(path: pathlib.Path, matrix: np.ndarray, class_names: Sequence[
 def mistakes_png(
     path: pathlib.Path, mistakes: Sequence[Example], *, total: int, examples: int
 ) -> None:
-    """Draws the given mistakes in their order, the first `MAX_MISTAKES` at most.
+    """Draws the first `MAX_MISTAKES` of the given mistakes, in their order.
 
     Args:
         path: of the PNG.
         mistakes: the most confident one first.
-        total: mistakes made on the split.
-        examples: in the split.
+        total: number of mistakes in the split.
+        examples: number of examples in the split.
     """
     if not mistakes:
         figure = Figure(figsize=(5.5, 1.6), dpi=_DPI, facecolor="white")
@@ -134,13 +134,13 @@ def mistakes_png(
 def examples_png(
     path: pathlib.Path, examples: Sequence[Example], *, titles: Sequence[str], columns: int
 ) -> None:
-    """Draws examples in rows, each above its true class, its predicted class and its name.
+    """Draws examples in rows, each above its true class, its predicted class and its id.
 
     Args:
         path: of the PNG.
         examples: their images are `TILE` pixels high and equally wide.
-        titles: the lines above all.
-        columns: in a full row.
+        titles: lines above the figure.
+        columns: number of examples in a full row.
     """
     height, width = (side / _DPI for side in examples[0].image.shape[:2])  # below, inches
     gap, caption, head = 0.22, 0.68, 0.2 + 0.22 * len(titles)
@@ -172,7 +172,7 @@ def examples_png(
 
 
 def _caption(example: Example, width: float) -> list[tuple[str, dict[str, Any]]]:
-    """The lines below an example, each with its style, for a width in inches."""
+    """Returns the lines below an example with their styles, for a width in inches."""
     end = f"{_percent(example.probability)}{example.note}"
     room = width - _width(f"\u2192  {end}", 8.5)
     colour = _RIGHT if example.prediction == example.label else _WRONG
@@ -185,7 +185,7 @@ def _caption(example: Example, width: float) -> list[tuple[str, dict[str, Any]]]
 
 
 def _save(figure: Figure, path: pathlib.Path) -> None:
-    """Writes the PNG, as large as what is drawn. A character without a glyph shows as a box."""
+    """Writes the figure as a PNG, cropped to its content; missing glyphs show as boxes."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(
@@ -195,19 +195,19 @@ def _save(figure: Figure, path: pathlib.Path) -> None:
 
 @functools.cache
 def _fonts() -> tuple[str, ...]:
-    """Matplotlib's own font, then the installed ones that know more scripts."""
+    """Returns Matplotlib's own font, then the installed fonts of other scripts."""
     installed = set(font_manager.get_font_names())
     return ("DejaVu Sans", *(name for name in _NON_LATIN_FONTS if name in installed))
 
 
 def _style(size: float, colour: str = _INK) -> dict[str, Any]:
-    """Text properties: names are text, so neither "$" nor TeX means anything in them."""
+    """Returns text properties that disable "$" and TeX, since names are plain text."""
     family = list(_fonts())
     return {"size": size, "color": colour, "family": family, "parse_math": False, "usetex": False}
 
 
 def _width(text: str, size: float) -> float:
-    """Inches that a line of text takes at a font size in points."""
+    """Returns the width in inches of a line of text at a font size in points."""
     font = font_manager.FontProperties(family=list(_fonts()), size=size)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
@@ -216,7 +216,7 @@ def _width(text: str, size: float) -> float:
 
 
 def _shorten(name: str, size: float, inches: float) -> str:
-    """The plain name, its middle left out as far as it must be to fit."""
+    """Returns the plain name, with as much of its middle left out as it takes to fit."""
     name = plain_text(name)
     if _width(name, size) <= inches:
         return name
@@ -229,7 +229,7 @@ def _shorten(name: str, size: float, inches: float) -> str:
 
 
 def _percent(share: float) -> str:
-    """A whole per cent that never rounds a few to none, or nearly all to all."""
+    """Formats a share as a whole per cent; never rounds a few to 0 %, nor nearly all to 100 %."""
     if 0 < share < 0.01:
         return "<1%"
     return ">99%" if 0.99 < share < 1 else f"{share:.0%}"
@@ -238,7 +238,7 @@ def _percent(share: float) -> str:
 def _write_cells(
     axes: Axes, matrix: np.ndarray, shares: np.ndarray, colours: np.ndarray, size: float
 ) -> None:
-    """Writes the count, and below it the share, into each cell that has one."""
+    """Writes the count, and below it the share, into each cell that is not 0."""
     for row, column in np.argwhere(matrix > 0):
         dark = colours[row, column].mean() < 168
         style = _style(size, "white" if dark else _INK) | {"ha": "center"}
@@ -248,9 +248,9 @@ def _write_cells(
 
 
 def _cell_colours(shares: np.ndarray) -> np.ndarray:
-    """(K, K, 3) uint8 from white at a share of 0 to blue on the diagonal, to orange off it, at 1.
+    """Returns uint8 (K, K, 3): from white at 0 to blue (diagonal) or orange (elsewhere) at 1.
 
-    The root of the share decides, or else the few per cent of a mistake would look white.
+    Interpolates by the root of the share, since a few per cent would look white.
     """
     diagonal = np.eye(len(shares), dtype=bool)[:, :, None]
     right, wrong = (np.array(colors.to_rgb(c))[None, None] for c in (_RIGHT, _WRONG))
@@ -259,7 +259,7 @@ def _cell_colours(shares: np.ndarray) -> np.ndarray:
 
 
 def _thumbnail(image: np.ndarray, side: int) -> np.ndarray:
-    """(side, side, 3) uint8: the whole picture in the middle of a pale square."""
+    """Fits an image into the middle of a pale square, uint8 (side, side, 3)."""
     height, width = image.shape[:2]
     scale = side / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -1,4 +1,4 @@
-"""What an evaluation leaves on disk, and the lines it prints."""
+"""The report of an evaluation: its files and its printed lines."""
 
 import json
 import os
@@ -15,23 +15,23 @@ from dkse_jax.evaluation import metrics, pictures
 from dkse_jax.text import csv_text, plain_text
 
 FILES = ("metrics.json", "confusion.csv", "confusion.png", "predictions.csv", "mistakes.png")
-_MISTAKE_SIDE = 256  # pixels that a mistake is read with, at least
+_MISTAKE_SIDE = 256  # minimum of pixels with which a mistake is decoded
 
 
 def measure(
     source: Source, log_probabilities: np.ndarray, seed: int, step: int, skipped: int
 ) -> dict[str, Any]:
-    """Returns what metrics.json holds: step, the keys of `metrics.summarise`, skipped.
+    """Returns the content of metrics.json: step, the keys of `metrics.summarise`, skipped.
 
     Args:
         source: the evaluated examples.
         log_probabilities: (N, K).
         seed: of the bootstrap.
         step: of the weights.
-        skipped: images that could not be read and are not in the source.
+        skipped: number of images that could not be read and are not in the source.
 
     Raises:
-        ValueError: see `metrics.summarise`.
+        ValueError: as `metrics.summarise`.
     """
     if len(source.ids) != len(source.labels):
         raise ValueError(
@@ -50,19 +50,18 @@ def write_report(
     result: dict[str, Any],
     skipped: Sequence[tuple[str, str, str]] = (),
 ) -> None:
-    """Writes the report of one split: the files of `FILES`, all of them or none.
+    """Writes the report of one split: all files of `FILES`, or none.
 
-    The folder appears whole, in place of an older report. In the CSV files a name is plain text
-    (see `text.plain_text`), with an apostrophe before a first character that a spreadsheet
-    would take for a formula; metrics.json holds the names as they are.
+    A complete folder replaces an older report. Names are plain text in the CSV files (see
+    `text.csv_text`) and unchanged in metrics.json.
 
     Args:
         folder: to write; its parents are created.
         source: the evaluated examples.
         log_probabilities: (N, K).
-        result: see `measure`.
-        skipped: the (file, class, reason) of images that could not be read and are not among the
-            N; if there are any, skipped.csv lists them.
+        result: of `measure`.
+        skipped: (file, class, reason) of each image that could not be read and is not among the
+            N; written to skipped.csv if there are any.
 
     Raises:
         UserError: the folder holds something that is not a report.
@@ -96,7 +95,7 @@ def write_report(
 
 
 def summary(result: dict[str, Any]) -> str:
-    """The lines to print for the metrics of one split: the whole, then a table of the classes."""
+    """Formats the metrics of one split: a summary, then a table of the classes."""
     low, high = result["interval95"]
     lines = [
         f"accuracy {result['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%})"
@@ -106,7 +105,7 @@ def summary(result: dict[str, Any]) -> str:
         f" calibration error {result['ece']:.2%}",
         f"{'n':>9} {'precision':>10} {'recall':>7} {'F1':>7}  class",
     ]
-    # The name comes last: no width of a letter can upset the columns.
+    # The name comes last, since its width on the screen is unknown.
     for name, row in result["per_class"].items():
         lines.append(
             f"{row['n']:>9,} {row['precision']:>10.1%} {row['recall']:>7.1%} {row['f1']:>7.1%}"
@@ -116,7 +115,7 @@ def summary(result: dict[str, Any]) -> str:
 
 
 def _refuse_other_content(folder: pathlib.Path) -> None:
-    """Raises UserError where replacing the folder would delete something else than a report."""
+    """Raises UserError if the folder holds something else than a report."""
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -132,7 +131,7 @@ def _refuse_other_content(folder: pathlib.Path) -> None:
 def _mistakes(
     source: Source, predictions: np.ndarray, probabilities: np.ndarray
 ) -> tuple[list[pictures.Example], int]:
-    """The most confident mistakes to show, the earlier example first among equals; and how many."""
+    """Returns the most confident mistakes, sorted stably, and the number of all mistakes."""
     wrong = np.flatnonzero(predictions != source.labels)
     order = np.argsort(-probabilities[wrong, predictions[wrong]], kind="stable")
     shown = [

@@ -1,4 +1,4 @@
-"""A whole table: every row with every seed, from the estimate to the files."""
+"""A table of training runs: every row with every seed."""
 
 import time
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from dkse_jax.workdir import description
 from dkse_jax.workdir.journal import duration
 
 BOOTSTRAP_SAMPLES = 10_000
-CLASSIFIER_SECONDS_AN_IMAGE = 0.05  # mostly to describe the picture
+CLASSIFIER_SECONDS_AN_IMAGE = 0.05  # mostly for the image's features
 
 
 def run_table(
@@ -34,22 +34,22 @@ def run_table(
     workdir: Path,
     command: str,
 ) -> None:
-    """Trains the rows of a table with the seeds 0, 1, ... and writes what came of it.
+    """Trains the rows of a table with the seeds 0, 1, ... and writes the table.
 
-    Finished runs are not run again, and an unfinished one goes on. After each run the table is
-    written anew, as table-NAME.csv, .md and .png in workdir.
+    Skips finished runs and resumes unfinished ones. Rewrites table-NAME.csv, .md and .png in
+    workdir after each run.
 
     Args:
         table: see `rows_of`.
         base: the config that all rows share.
-        variants: configs/dkse.py's.
-        seeds: runs of each row.
+        variants: of configs/dkse.py.
+        seeds: number of runs of each row.
         only: the names of the rows to run; empty for all.
-        workdir: for runs of this config; several tables can share it, and with it equal rows.
-        command: what to type for this table, to be shown with it.
+        workdir: for runs of this config; tables in the same workdir share equal rows.
+        command: the command line of this table, printed with it.
 
     Raises:
-        UserError: a mistake in the arguments or in the config of a row, before anything is run.
+        UserError: a mistake in the arguments or in the config of a row, before any run.
     """
     splits = load_splits(base.data, base.seed)
     rows = rows_of(table, base, variants, splits["train"].class_names)
@@ -106,7 +106,7 @@ def _chosen(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:
 
 
 def _seconds(row: Row, base: ConfigDict, examples: int) -> float:
-    """A guess of the time that one run of a row takes here."""
+    """Estimates the seconds of one run of a row on this machine."""
     if row.classifier:
         return CLASSIFIER_SECONDS_AN_IMAGE * examples
     config = runs.config_of(row, 0, base)
@@ -115,15 +115,15 @@ def _seconds(row: Row, base: ConfigDict, examples: int) -> float:
 
 
 def _finished(row: Row, seeds: int, workdir: Path) -> dict[int, dict[str, Any]]:
-    """The records of a row's finished runs, by seed."""
+    """Returns the records of a row's finished runs by seed."""
     records = {seed: runs.read_record(workdir, row, seed) for seed in range(seeds)}
     return {seed: record for seed, record in records.items() if record}
 
 
 def _against_first(row: Row, rows: Sequence[Row], seeds: int, workdir: Path) -> Difference | None:
-    """The row's difference to the first one over the seeds that both have finished, if any.
+    """Returns the row's difference to the first row over the seeds that both have finished.
 
-    None too where the row changes the data: its accuracy is that of another task.
+    None without such seeds, and where the row changes the data, which makes it another task.
     """
     both = _finished(row, seeds, workdir).keys() & _finished(rows[0], seeds, workdir)
     other_data = any(field.startswith("data.") for field in row.changes)

@@ -1,14 +1,14 @@
-"""Traditional classifiers, over features made by hand.
+"""Traditional classifiers over hand-crafted features.
 
-The paper's section 1 tells of "a neural network based on radial basis function" over the features
+The paper's section 1 describes "a neural network based on radial basis function" over the features
 of `features.py`, and compares with "traditional classification algorithms" that it does not name.
-The first is written out here; the support vector machine, the nearest neighbours and the logistic
-regression are scikit-learn's, and our choice.
+The first is implemented here; the support vector machine, the nearest neighbours and the logistic
+regression are our choice, from scikit-learn.
 
-All go one way: features are standardised by the mean and deviation of train; every point of a
-small fixed grid is fitted on train and judged on val; the scores of a classifier become
-probabilities by a softmax with a temperature that is chosen on val too (Guo et al., On Calibration
-of Modern Neural Networks, 2017), which moves no prediction. No other split has a say.
+All are fitted alike: features are standardised by the mean and deviation of train; every point of
+a small fixed grid is fitted on train and evaluated on val; a softmax with a temperature chosen on
+val turns scores into probabilities (Guo et al., On Calibration of Modern Neural Networks, 2017),
+without changing a prediction. No other split is used.
 """
 
 import dataclasses
@@ -40,8 +40,8 @@ class Candidate:
 
     Attributes:
         chosen: the hyper-parameters.
-        parameters: how many numbers were fitted, support vectors among them; None for the nearest
-            neighbours, which fit nothing and keep all of train.
+        parameters: number of fitted values, support vectors included; None for the nearest
+            neighbours, which fit nothing and store all of train.
         scores: standardised features (N, F) -> (N, K) floats; the highest is the prediction.
     """
 
@@ -59,7 +59,7 @@ class Classifier:
         chosen: the hyper-parameters, the temperature among them.
         parameters: see Candidate; without the standardisation and the temperature.
         mean: (F,) of the training features.
-        deviation: (F,) of the training features, 1 where they are all alike.
+        deviation: (F,) of the training features, 1 where they are constant.
         scores: see Candidate.
     """
 
@@ -71,7 +71,7 @@ class Classifier:
     scores: Callable[[np.ndarray], np.ndarray]
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Of each class, (N, F) -> float64 (N, K)."""
+        """Computes the log-probability of each class, (N, F) -> float64 (N, K)."""
         scores = self.scores((features - self.mean) / self.deviation)
         return _log_softmax(scores / self.chosen["temperature"])
 
@@ -84,20 +84,20 @@ def fit(
     val_labels: np.ndarray,
     seed: int,
 ) -> Classifier:
-    """Fits every point of the classifier's grid on train and keeps what does best on val.
+    """Fits every point of the classifier's grid on train and returns the best on val.
 
-    Best is the highest accuracy, among equals the lowest loss, among those the first.
+    The best has the highest accuracy, then the lowest loss, then comes first.
 
     Args:
         name: one of CLASSIFIERS.
         train_features: (N, F) floats.
-        train_labels: (N,) integers; every one of the K classes is among them.
+        train_labels: (N,) integers; each of the K classes occurs.
         val_features: (M, F) floats.
         val_labels: (M,) integers in [0, K).
-        seed: of the RBF network's first centres; nothing else here is drawn by chance.
+        seed: of the RBF network's first centres, the only random choice.
 
     Raises:
-        UserError: there is no such classifier.
+        UserError: an unknown classifier.
         ValueError: a class without training examples.
     """
     if name not in CLASSIFIERS:
@@ -107,7 +107,7 @@ def fit(
         raise ValueError(f"class {min(missing)} has no training examples")
     train_features = train_features.astype(np.float64)
     mean, deviation = train_features.mean(axis=0), train_features.std(axis=0)
-    deviation[np.ptp(train_features, axis=0) == 0] = 1  # not by deviation == 0: it is rounded
+    deviation[np.ptp(train_features, axis=0) == 0] = 1  # deviation == 0 fails by rounding
     train, val = ((x - mean) / deviation for x in (train_features, val_features))
 
     best, best_rank = None, (-1.0, 0.0)
@@ -124,11 +124,11 @@ def fit(
 
 
 def k_means(points: np.ndarray, clusters: int, seed: int) -> np.ndarray:
-    """Lloyd's algorithm from different points drawn by chance, until it rests or 100 rounds.
+    """Runs Lloyd's algorithm from random distinct points until it converges, at most 100 rounds.
 
     Args:
         points: (N, F).
-        clusters: how many; as many as there are different points, where those are fewer.
+        clusters: their number; at most the number of distinct points.
         seed: of the draw.
 
     Returns:
@@ -143,17 +143,17 @@ def k_means(points: np.ndarray, clusters: int, seed: int) -> np.ndarray:
             break
         member = np.eye(len(centres))[of_point]  # (N, clusters)
         sizes = member.sum(axis=0)
-        filled = sizes > 0  # a centre that has lost all its points stays where it is
+        filled = sizes > 0  # a centre without points keeps its position
         centres[filled] = (member.T @ points)[filled] / sizes[filled, None]
     return centres
 
 
 def _rbf_networks(features: np.ndarray, labels: np.ndarray, seed: int) -> Iterator[Candidate]:
-    """Radial basis functions and a linear layer (Moody and Darken, Neural Computation 1, 1989).
+    """Fits radial basis functions and a linear layer (Moody and Darken, Neural Comp. 1, 1989).
 
-    A hidden unit is exp(-d² / 2w²) of the distance d to its centre. The centres are those of
-    k-means; w is the mean distance to the two nearest other centres, times a common stretch. The
-    weights are a ridge regression of the one-hot labels, with a bias that is not shrunk.
+    A hidden unit is exp(-d² / 2w²) of the distance d to its centre, with centres from k-means; w is
+    the mean distance to the two nearest other centres, times a common stretch. The weights are a
+    ridge regression of the one-hot labels, with an unpenalised bias.
     """
     targets = np.eye(labels.max() + 1)[labels]
     for units in sorted({min(units, len(features)) for units in (50, 100, 200, 400)}):
@@ -181,21 +181,21 @@ def _rbf_scores(
 
 
 def _hidden_layer(features: np.ndarray, centres: np.ndarray, widths: np.ndarray) -> np.ndarray:
-    """(N, units + 1); the last column is 1, for the bias."""
+    """Returns (N, units + 1); the last column is 1, for the bias."""
     active = np.exp(-_squared_distances(features, centres) / (2 * widths**2)[None, :])
     return np.concatenate([active, np.ones((len(features), 1))], axis=1)
 
 
 def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(N, F), (M, F) -> (N, M)."""
+    """Computes the squared distances of rows, (N, F), (M, F) -> (N, M)."""
     squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :]
     return np.maximum(squares - 2 * a @ b.T, 0)
 
 
 def _svms(features: np.ndarray, labels: np.ndarray, seed: int) -> Iterator[Candidate]:
-    """Support vector machines with the kernel exp(-gamma d² / F), one for each pair of classes.
+    """Fits support vector machines of the kernel exp(-gamma d² / F), one for each pair of classes.
 
-    The scores are the votes of the pairs and, between equal votes, how sure they are.
+    The scores are the votes of the pairs; between equal votes, their margins decide.
     """
     for cost, gamma in itertools.product((1.0, 10.0, 100.0), (0.25, 0.5, 1.0, 2.0)):
         model = SVC(C=cost, gamma=gamma / features.shape[1]).fit(features, labels)
@@ -219,13 +219,13 @@ def _logistic_regressions(
 
 
 def _decisions(model: SVC | LogisticRegression, features: np.ndarray) -> np.ndarray:
-    """The decision function, with a column for each class where there are only two as well."""
+    """Returns the decision function (N, K), with two columns for two classes too."""
     scores = model.decision_function(features)
     return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
 
 
 def _nearest_neighbours(features: np.ndarray, labels: np.ndarray, seed: int) -> Iterator[Candidate]:
-    """Votes of the nearest training examples, by Laplace's rule never without a doubt."""
+    """Fits votes of the nearest training examples, smoothed by Laplace's rule."""
     for metric, k in itertools.product(("euclidean", "manhattan"), (1, 3, 5, 9, 15, 25, 41)):
         if k <= len(features):
             model = KNeighborsClassifier(k, metric=metric, algorithm="brute")
@@ -243,10 +243,10 @@ def _votes(model: KNeighborsClassifier, features: np.ndarray) -> np.ndarray:
 
 
 def _best_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature of the lowest loss, the lowest one among equals.
+    """Returns the temperature of the lowest loss, the lowest one among equals.
 
-    The labels are smoothed by Laplace's rule, as Platt does (Probabilistic Outputs for Support
-    Vector Machines, 1999): a val of M examples without a mistake is no proof of certainty.
+    Smooths the labels by Laplace's rule, as Platt does (Probabilistic Outputs for Support Vector
+    Machines, 1999), since M examples without a mistake do not prove certainty.
     """
     m, classes = scores.shape
     targets = (m * np.eye(classes)[labels] + 1) / (m + classes)

@@ -1,4 +1,4 @@
-"""Whether one row of a table is better than another: paired differences and their uncertainty."""
+"""Comparison of two rows of a table: paired differences and their intervals."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Judged(NamedTuple):
-    """One run's answers on its test split, in the split's order."""
+    """One run's predictions on its test split, in the split's order."""
 
     ids: tuple[str, ...]
     labels: np.ndarray  # (N,) integers
@@ -24,7 +24,7 @@ class Difference(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """better, worse, or unresolved where the interval holds 0."""
+        """Better, worse, or unresolved where the interval contains 0."""
         if self.low > 0:
             return "better"
         return "worse" if self.high < 0 else "unresolved"
@@ -33,17 +33,16 @@ class Difference(NamedTuple):
 def difference(
     row: Sequence[Judged], other: Sequence[Judged], *, samples: int, seed: int
 ) -> Difference:
-    """The paired difference of two rows, each with one run for each seed, in the same order.
+    """Computes the paired difference of two rows, each with one run per seed, in the same order.
 
-    The two runs of a pair judged the same examples, so that what makes an example hard for both
-    cancels. The interval is a percentile bootstrap over whole groups, drawn with replacement within
-    each class, as a class's groups (its books) are a sample of those there could be; all runs keep
-    the same draw. It says nothing of the seeds: their spread stands beside it.
+    The runs of a pair have the same examples, so that examples that are hard for both cancel. The
+    interval is a percentile bootstrap over whole groups, drawn with replacement within each class,
+    with the same draw for all runs. It does not contain the variance between seeds.
 
     Raises:
-        ValueError: the runs of a pair did not judge the same examples.
+        ValueError: the runs of a pair have different examples.
     """
-    units: dict[tuple[int, str], list[int]] = {}  # (class, group) -> [gained, judged]
+    units: dict[tuple[int, str], list[int]] = {}  # (class, group) -> [gained, total]
     for ours, theirs in zip(row, other, strict=True):
         if ours.ids != theirs.ids or not np.array_equal(ours.labels, theirs.labels):
             raise ValueError("the two runs of a pair judged different examples")
@@ -57,10 +56,10 @@ def difference(
         strata.setdefault(label, []).append(unit)
 
     rng = np.random.default_rng(seed)
-    sums = np.zeros((samples, 2))  # gained, judged
+    sums = np.zeros((samples, 2))  # gained, total
     for members in strata.values():
         draws = rng.multinomial(len(members), [1 / len(members)] * len(members), size=samples)
         sums += draws @ np.array(members)
     low, high = np.percentile(sums[:, 0] / sums[:, 1], [2.5, 97.5])
-    gained, judged = np.sum(list(units.values()), axis=0)
-    return Difference(float(gained / judged), float(low), float(high))
+    gained, total = np.sum(list(units.values()), axis=0)
+    return Difference(float(gained / total), float(low), float(high))

@@ -1,8 +1,8 @@
-"""Features made by hand: colour, texture, shape and colour layout of 4 x 4 blocks of a picture.
+"""Hand-crafted features: colour, texture, shape and colour layout of 4 x 4 blocks of an image.
 
-The paper's section 1 tells of a classifier that divides a picture into 4 x 4 sub-blocks and takes
-"color, texture, shape, and color layout of each subblock". It says no more: what stands for each
-of the four here is ours, an established descriptor of each kind, 43 numbers a block.
+The paper's section 1 describes a classifier that divides an image into 4 x 4 sub-blocks and takes
+"color, texture, shape, and color layout of each subblock", without details. The four established
+descriptors here are our choice, 43 numbers a block.
 
     colour   mean, deviation and cube root of the third moment of L*, a*, b*: Stricker and Orengo,
              Similarity of Color Images, 1995.
@@ -10,10 +10,10 @@ of the four here is ours, an established descriptor of each kind, 43 numbers a b
              and Mäenpää, TPAMI 2002); contrast, homogeneity, energy and correlation of the
              grey-level co-occurrence matrix (Haralick, Shanmugam and Dinstein, 1973).
     shape    the histogram of edge directions (Jain and Vailaya, Image Retrieval Using Color and
-             Shape, 1996), each pixel weighing as much as its gradient, as in Dalal and Triggs's
+             Shape, 1996), each pixel weighted by its gradient, as in Dalal and Triggs's
              histograms of oriented gradients (CVPR 2005).
     layout   the first coefficients of the cosine transform of an 8 x 8 grid of mean colours: the
-             colour layout descriptor of MPEG-7 (Kasutani and Yamada, ICIP 2001), of each block.
+             colour layout descriptor of MPEG-7 (Kasutani and Yamada, ICIP 2001), for each block.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +34,7 @@ except ImportError as error:
         "the traditional classifiers need scikit-image: pip install -e '.[classical]'"
     ) from error
 
-SIZE = 256  # pixels along the view that is described
+SIZE = 256  # pixels along the described view
 _GRID = 4  # blocks along it
 _BLOCK = SIZE // _GRID
 _BLOCKS = _GRID**2
@@ -55,13 +55,11 @@ FAMILIES = {
 
 
 def split_features(source: Source, threads: int) -> np.ndarray:
-    """The features of every picture of a split, float32 (N, 688), in order.
-
-    Says on stderr how far it is.
+    """Computes the features of every image of a split, float32 (N, 688), and logs progress.
 
     Args:
         source: the split.
-        threads: that read and describe pictures side by side.
+        threads: number of threads that read and describe images.
     """
 
     def describe(index: int) -> np.ndarray:
@@ -73,9 +71,9 @@ def split_features(source: Source, threads: int) -> np.ndarray:
 
 
 def block_features(image: np.ndarray) -> np.ndarray:
-    """The features of one picture, uint8 (H, W, 3) -> float32 (688,); see FAMILIES.
+    """Computes the features of one image, uint8 (H, W, 3) -> float32 (688,); see FAMILIES.
 
-    They are of the evaluation's view, the largest centred square, at 256 pixels.
+    The described view is the evaluation's: the largest centred square, at 256 pixels.
     """
     view = centre_view(image, SIZE)
     lab = rgb2lab(view.astype(np.float32) / 255)  # L* in 0..100
@@ -85,21 +83,21 @@ def block_features(image: np.ndarray) -> np.ndarray:
 
 
 def _blocks(pixels: np.ndarray) -> np.ndarray:
-    """(S, S, ...) -> (blocks, S/4, S/4, ...), row by row."""
+    """Splits into blocks, row by row: (S, S, ...) -> (blocks, S/4, S/4, ...)."""
     rest = pixels.shape[2:]
     grid = pixels.reshape(_GRID, _BLOCK, _GRID, _BLOCK, *rest).swapaxes(1, 2)
     return grid.reshape(_BLOCKS, _BLOCK, _BLOCK, *rest)
 
 
 def _histograms(codes: np.ndarray, bins: int, weights: np.ndarray) -> np.ndarray:
-    """Of codes in [0, bins), both (S, S): the mean over each block, (blocks, bins)."""
+    """Computes each block's weighted histogram of codes in [0, bins), (S, S) -> (blocks, bins)."""
     cells = (_BLOCK_OF * bins + codes).ravel()
     sums = np.bincount(cells, weights.ravel(), minlength=_BLOCKS * bins)
     return sums.reshape(_BLOCKS, bins) / _BLOCK**2
 
 
 def _colour(lab: np.ndarray) -> np.ndarray:
-    """(S, S, 3) -> (blocks, 9)."""
+    """Computes the colour moments, (S, S, 3) -> (blocks, 9)."""
     colours = _blocks(lab).reshape(_BLOCKS, -1, 3).astype(np.float64)
     mean = colours.mean(1, keepdims=True)
     centred = colours - mean
@@ -109,10 +107,10 @@ def _colour(lab: np.ndarray) -> np.ndarray:
 
 
 def _texture(lightness: np.ndarray) -> np.ndarray:
-    """(S, S) -> (blocks, 14): 10 kinds of local binary patterns, 4 properties of co-occurrence."""
+    """Computes 10 pattern frequencies, 4 co-occurrence properties, (S, S) -> (blocks, 14)."""
     grey = np.clip(lightness * 2.55 + 0.5, 0, 255).astype(np.uint8)
-    # Eight neighbours at distance 1: 9 uniform patterns, and one code for all others. Beyond the
-    # picture it would take black.
+    # Eight neighbours at distance 1: 9 uniform patterns, and one code for all others. Without the
+    # padding, pixels beyond the image would be black.
     framed = local_binary_pattern(np.pad(grey, 1, "edge"), 8, 1, "uniform")
     codes = framed[1:-1, 1:-1].astype(np.int64)
     patterns = _histograms(codes, 10, np.ones(codes.shape))
@@ -121,21 +119,21 @@ def _texture(lightness: np.ndarray) -> np.ndarray:
 
 
 def _cooccurrence(levels: np.ndarray) -> list[float]:
-    """Of neighbouring pixels of a block, uint8 (S/4, S/4): the mean over four directions."""
+    """Returns the mean properties over four directions of a block, uint8 (S/4, S/4)."""
     matrix = graycomatrix(levels, [1], _FOUR_WAYS, _GREY_LEVELS, symmetric=True, normed=True)
     names = ("contrast", "homogeneity", "energy", "correlation")
     return [graycoprops(matrix, name).mean() for name in names]
 
 
 def _shape(lightness: np.ndarray) -> np.ndarray:
-    """(S, S) -> (blocks, 8)."""
+    """Computes the histograms of edge directions, (S, S) -> (blocks, 8)."""
     down, right = np.gradient(lightness)
     turn = np.floor(np.arctan2(down, right) / np.pi * _DIRECTIONS).astype(np.int64)
     return _histograms(turn % _DIRECTIONS, _DIRECTIONS, np.hypot(down, right))
 
 
 def _layout(view: np.ndarray) -> np.ndarray:
-    """uint8 (S, S, 3) -> (blocks, 12): 6 coefficients of Y, 3 of Cb, 3 of Cr."""
+    """Computes 6 coefficients of Y, 3 of Cb and 3 of Cr, uint8 (S, S, 3) -> (blocks, 12)."""
     cell = _BLOCK // 8
     cells = _blocks(view).reshape(_BLOCKS, 8, cell, 8, cell, 3).mean((2, 4)) / 255
     waves = dctn(rgb2ycbcr(cells), axes=(1, 2), norm="ortho")  # (blocks, 8, 8, 3)

@@ -1,4 +1,4 @@
-"""The ledger of counts: every published parameter and GFLOPs cell beside ours, with a verdict."""
+"""The ledger of counts: every published parameter and GFLOPs cell beside ours."""
 
 import csv
 import io
@@ -29,7 +29,7 @@ HEADER = (
 
 
 class Entry(NamedTuple):
-    """One network: what we count, and the cells of the paper, "" where it prints none."""
+    """One network: our counts, and the cells of the paper, "" where it prints none."""
 
     paper_table: str
     variant: str
@@ -42,9 +42,9 @@ class Entry(NamedTuple):
 
 
 def ledger(variants: Iterable[str], network: Callable[[str], nn.Module]) -> list[Entry]:
-    """All variants, those of the paper's tables first and in their order.
+    """Counts all variants, those of the paper's tables first and in their order.
 
-    network: a variant's name -> the network, for the paper's five classes. Only shapes are traced.
+    network: a variant's name -> the network, for the paper's five classes; only shapes are traced.
     """
     counts = {name: totals(count(network(name), IMAGE_SIZE)) for name in variants}
     printed = {
@@ -67,7 +67,7 @@ def ledger(variants: Iterable[str], network: Callable[[str], nn.Module]) -> list
 
 
 def parameters_verdict(printed: str, parameters: int) -> str:
-    """Whether a cell, in millions, is our count at the precision in which it is printed."""
+    """Returns whether a cell, in millions, is our count at its printed precision."""
     rounded, truncated = _as_printed(parameters, 6, printed)
     if rounded == printed:
         return MATCH
@@ -76,7 +76,7 @@ def parameters_verdict(printed: str, parameters: int) -> str:
 
 
 def gflops_verdict(printed: str, macs: int, base_macs: int) -> str:
-    """Which way of counting gives a cell, in billions: the first that does, rounded before cut off.
+    """Returns the first way of counting that gives a cell, in billions, rounded before truncated.
 
     macs: of the row's network; base_macs: of the same network without a block.
     """
@@ -94,14 +94,14 @@ def gflops_verdict(printed: str, macs: int, base_macs: int) -> str:
 
 
 def _as_printed(value: int, exponent: int, printed: str) -> tuple[str, str]:
-    """value / 10^exponent with as many decimals as the printed cell: rounded, truncated."""
+    """Returns value / 10^exponent with the decimals of the printed cell: rounded, truncated."""
     unit = Decimal(1).scaleb(-len(printed.partition(".")[2]))
     scaled = Decimal(value).scaleb(-exponent)
     return str(scaled.quantize(unit, ROUND_HALF_UP)), str(scaled.quantize(unit, ROUND_DOWN))
 
 
 def as_markdown(entries: Sequence[Entry]) -> str:
-    """The ledger as a table, and under it how many of the paper's cells match."""
+    """Formats the ledger as a table, followed by the number of the paper's cells that match."""
     rows = [tuple(_shown(value) for value in entry) for entry in entries]
     cells = [entry for entry in entries if entry.printed_parameters]
     matches = sum(entry.parameters_verdict == MATCH for entry in cells)
@@ -115,7 +115,7 @@ def as_markdown(entries: Sequence[Entry]) -> str:
 
 
 def as_csv(entries: Iterable[Entry]) -> str:
-    """The ledger with a header line."""
+    """Formats the ledger as CSV with a header line."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerows([Entry._fields, *entries])

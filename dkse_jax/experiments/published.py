@@ -1,4 +1,4 @@
-"""The paper's Tables 1-3 as printed, each row with the variant of configs/dkse.py that it is."""
+"""The paper's Tables 1-3 as printed; rows have the names of the variants in configs/dkse.py."""
 
 from typing import NamedTuple
 
@@ -7,9 +7,9 @@ class Cells(NamedTuple):
     """The cells of one printed row."""
 
     parameters: str  # millions
-    minutes: str  # of training, on a machine that the paper does not name
-    accuracy: str  # percent, on data that the paper does not publish
-    gflops: str = ""  # Table 1 alone has them
+    minutes: str  # of training, on an unnamed machine
+    accuracy: str  # percent, on unpublished data
+    gflops: str = ""  # only in Table 1
 
 
 TABLES: dict[str, dict[str, Cells]] = {

@@ -1,7 +1,7 @@
-"""The runs behind a table: each trains one row with one seed and judges it on the test split.
+"""The runs of a table: each trains one row with one seed and evaluates it on the test split.
 
-A table's workdir holds, for the folder R of a row and a seed s, the training's own workdir R/seed-s
-and the record R/seed-s.json, which is {} until the run is finished.
+A table's workdir holds, for the folder R of a row and a seed s, the training's workdir R/seed-s and
+the record R/seed-s.json, which is {} until the run is finished.
 """
 
 import csv
@@ -35,29 +35,29 @@ TIMED_CALLS = 30
 
 
 def config_of(row: Row, seed: int, base: ConfigDict) -> ConfigDict:
-    """The base config with the row's changes and the seed, locked."""
+    """Returns the base config with the row's changes and the seed, locked."""
     config = base.copy_and_resolve_references().unlock()
     config.update_from_flattened_dict(row.changes | {"seed": seed})
     return config.lock()
 
 
 def run_workdir(workdir: Path, row: Row, seed: int) -> Path:
-    """Where the training of a row with a seed keeps what it makes."""
+    """Returns the training's workdir of a row with a seed."""
     return workdir / row.folder / f"seed-{seed}"
 
 
 def read_record(workdir: Path, row: Row, seed: int) -> dict[str, Any]:
-    """What a finished run measured; {} of one that is not finished or was never begun."""
+    """Reads the record of a finished run; {} for an unfinished one."""
     path = _record_path(workdir, row, seed)
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def run(row: Row, seed: int, base: ConfigDict, workdir: Path) -> None:
-    """Trains a row with a seed, judges it and writes its record; a finished one is not run again.
+    """Trains and evaluates a row with a seed and writes its record, unless it is finished.
 
     Raises:
-        UserError: the run was begun with another config, or its data changed; and what `train` and
-            `evaluate` raise.
+        UserError: the run was begun with another config, or its data changed; or an error of
+            `train` or `evaluate`.
     """
     config, folder = config_of(row, seed, base), run_workdir(workdir, row, seed)
     description.check_workdir(folder, config)
@@ -69,13 +69,13 @@ def run(row: Row, seed: int, base: ConfigDict, workdir: Path) -> None:
     write_atomically(record, "{}\n")
     results = _classified(row, config, folder) if row.classifier else _trained(config, folder)
     if interrupted:
-        # Only the time since the last start is known, which is not the answer.
+        # Only the time since the last start is known, not that of the whole run.
         results["minutes"] = None
     write_atomically(record, json.dumps(results, indent=2) + "\n")
 
 
 def _trained(config: ConfigDict, folder: Path) -> dict[str, Any]:
-    """Trains a network and judges it: its size, and the times that it took."""
+    """Trains and evaluates a network; returns its metrics, size and times."""
     start = time.monotonic()
     train(config, folder)
     minutes = (time.monotonic() - start) / 60
@@ -91,9 +91,9 @@ def _trained(config: ConfigDict, folder: Path) -> dict[str, Any]:
 
 
 def _classified(row: Row, config: ConfigDict, folder: Path) -> dict[str, Any]:
-    """The same of a traditional classifier; its times have the description of the pictures in them.
+    """Fits and evaluates a traditional classifier; its times include computing the features.
 
-    The pictures' features are kept beside the rows' folders, for all classifiers.
+    The features are cached beside the rows' folders, for all classifiers.
     """
     from dkse_jax.experiments import classical
 
@@ -114,7 +114,7 @@ def _classified(row: Row, config: ConfigDict, folder: Path) -> dict[str, Any]:
     fitted = time.monotonic()
     test = splits["test"]
     log_probabilities = classifier.log_probabilities(described["test"].features)
-    judging = described["test"].seconds + time.monotonic() - fitted
+    evaluation = described["test"].seconds + time.monotonic() - fitted
     metrics = measure(test, log_probabilities, config.seed, step=0, skipped=0)
     write_report(folder / "eval" / "test", test, log_probabilities, metrics)
     learning = described["train"].seconds + described["val"].seconds + fitted - start
@@ -123,17 +123,17 @@ def _classified(row: Row, config: ConfigDict, folder: Path) -> dict[str, Any]:
         "parameters": classifier.parameters,
         "macs": None,
         "minutes": learning / 60,
-        "milliseconds": 1000 * judging / len(test),
+        "milliseconds": 1000 * evaluation / len(test),
     }
 
 
 def _chosen(metrics: dict[str, Any]) -> dict[str, Any]:
-    """What a table says of an evaluation."""
+    """Selects the metrics that a table shows."""
     return {name: metrics[name] for name in ("n", "classes", "accuracy", "interval95")}
 
 
 class Described(NamedTuple):
-    """A split's features (N, F), and the seconds that it took to compute them."""
+    """A split's features (N, F), and the seconds of their computation."""
 
     features: np.ndarray
     seconds: float
@@ -142,7 +142,7 @@ class Described(NamedTuple):
 def _features(split: Source, config: ConfigDict, workdir: Path) -> Described:
     from dkse_jax.experiments.features import split_features
 
-    # The seed too: painted pictures of another seed have the same names.
+    # The seed too: synthetic images of another seed have the same ids.
     file = workdir / f"features-{config.seed}-{fingerprint(split)[:16]}.npz"
     if not file.exists():
         start = time.monotonic()
@@ -155,7 +155,7 @@ def _features(split: Source, config: ConfigDict, workdir: Path) -> Described:
 
 
 def milliseconds_an_image(run_folder: Path) -> float:
-    """The median time in which the best weights of a run judge one image, as evaluation does."""
+    """Measures the median milliseconds to classify one image with the best weights of a run."""
     trained = load(run_folder, mesh=sharding.make_mesh(jax.devices()[:1]))
     size = trained.transform.size
     image = np.zeros((1, size, size, 3), np.uint8)
@@ -167,9 +167,9 @@ def milliseconds_an_image(run_folder: Path) -> float:
     return statistics.median(times)
 
 
-@functools.cache  # a table is written after each run, and finished ones change no more
+@functools.cache  # a table is written after each run, and finished runs do not change
 def judged(folder: Path) -> Judged:
-    """The answers of the finished run in a folder on its test split."""
+    """Reads the predictions of a finished run on its test split."""
     config = description.load_config(folder)
     source = load_splits(config.data, config.seed)["test"]
     with (folder / "eval/test/predictions.csv").open(encoding="utf-8", newline="") as file:

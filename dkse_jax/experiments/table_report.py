@@ -1,4 +1,4 @@
-"""A table of runs as CSV, Markdown and a plot: what is finished, beside what the paper prints."""
+"""A table of runs as CSV, Markdown and a plot, beside the paper's cells."""
 
 import csv
 import io
@@ -44,15 +44,15 @@ PUBLISHED_HEADER = ("paper: accuracy", "paper: min")
 
 
 class Line(NamedTuple):
-    """What a table says of one row: the records of its finished runs by seed, and its difference.
+    """One row of a table: the records of its finished runs by seed, and its difference.
 
-    The difference is None for the first row, and where a pair of runs is not finished.
+    The difference is None for the first row, and where no pair of runs is finished.
     """
 
     row: Row
     records: dict[int, dict[str, Any]]
     difference: Difference | None
-    seconds: float  # that running it with all seeds may take
+    seconds: float  # estimate for all seeds
 
 
 def write(folder: Path, name: str, command: str, lines: Sequence[Line]) -> str:
@@ -67,7 +67,7 @@ def write(folder: Path, name: str, command: str, lines: Sequence[Line]) -> str:
 
 
 def as_csv(lines: Sequence[Line]) -> str:
-    """One line for each finished run; minutes are empty of a run that was interrupted."""
+    """Formats one line for each finished run; minutes are empty if it was interrupted."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -81,7 +81,7 @@ def as_csv(lines: Sequence[Line]) -> str:
 
 
 def as_markdown(command: str, lines: Sequence[Line]) -> str:
-    """The command, then one line for each row; below, how to run those that were not."""
+    """Formats the command, a table of the rows, and how to run the missing ones."""
     published = any(line.row.published for line in lines)
     header = HEADER + (PUBLISHED_HEADER if published else ())
     rows = []
@@ -133,13 +133,13 @@ def _measured(line: Line) -> tuple[str, ...]:
 
 
 def plot(path: Path, lines: Sequence[Line]) -> None:
-    """The rows' accuracies, a dot for each seed and a bar at their mean, as a PNG."""
+    """Plots the rows' accuracies, a dot for each seed and a bar at their mean, as a PNG."""
     figure = Figure(figsize=(7, 1 + 0.34 * len(lines)), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    for place, line in enumerate(lines):
+    for y, line in enumerate(lines):
         accuracies = [100 * record["accuracy"] for record in line.records.values()]
-        axes.plot(accuracies, [place] * len(accuracies), "o", color="#1f5a94", alpha=0.6)
-        axes.plot([statistics.mean(accuracies)], [place], "|", color="#222222", markersize=18)
+        axes.plot(accuracies, [y] * len(accuracies), "o", color="#1f5a94", alpha=0.6)
+        axes.plot([statistics.mean(accuracies)], [y], "|", color="#222222", markersize=18)
     axes.set_yticks(range(len(lines)), [line.row.name for line in lines])
     axes.set_ylim(len(lines) - 0.5, -0.5)
     axes.set_xlabel("test accuracy, %: a dot for each seed, a bar at the mean")

@@ -1,4 +1,4 @@
-"""Which rows the tables of training runs have: what each row changes in the base config."""
+"""The rows of the tables of training runs: what each row changes in the base config."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,11 +15,11 @@ Variants = Mapping[str, Mapping[str, Any]]
 
 
 class Row(NamedTuple):
-    """One row: its name, the config fields that it sets, and what the paper prints of it."""
+    """One row: its name, the config fields that it sets, and its cells in the paper."""
 
     name: str
     changes: dict[str, Any]  # "model.positions" -> (6,)
-    folder: str  # of its runs; equal rows of several tables have the same
+    folder: str  # of its runs; shared by equal rows of several tables
     published: Cells | None = None
     classifier: str = ""  # a traditional classifier instead of config.model
 
@@ -27,16 +27,16 @@ class Row(NamedTuple):
 def rows_of(
     table: str, config: ConfigDict, variants: Variants, class_names: Sequence[str]
 ) -> list[Row]:
-    """The rows of a table, the one that the others are compared with first.
+    """Returns the rows of a table; the others are compared with the first.
 
     Args:
         table: 1, 2, 3, attention, augmentation, classes or baselines.
-        config: the base config; a row's changes come on top of it.
-        variants: configs/dkse.py's.
+        config: the base config, to which a row's changes apply.
+        variants: of configs/dkse.py.
         class_names: of the base config's data.
 
     Raises:
-        UserError: no such table, or the data have too few classes for the table classes.
+        UserError: an unknown table, or too few classes for the table classes.
     """
     if table in TABLES:
         return [_variant(variants, name, cells) for name, cells in TABLES[table].items()]
@@ -55,14 +55,14 @@ def rows_of(
 
 
 def _variant(variants: Variants, name: str, published: Cells | None = None) -> Row:
-    """A row of a variant; the paper's tables share some, as one row of Table 2 is the best one."""
+    """Builds the row of a variant; equal variants, such as the best one, share a folder."""
     same = next(other for other in variants if variants[other] == variants[name])
     changes = {f"model.{field}": value for field, value in variants[name].items()}
     return Row(name, {"model.name": "dkse_net"} | changes, same, published)
 
 
 def _base_folder(config: ConfigDict, variants: Variants) -> str:
-    """The folder of the variant whose model the base config has; "" without one."""
+    """Returns the folder of the variant whose model the base config has; "" without one."""
     for name, fields in variants.items():
         if all(config.model[field] == value for field, value in fields.items()):
             return name if config.model.name == "dkse_net" else ""
@@ -70,7 +70,7 @@ def _base_folder(config: ConfigDict, variants: Variants) -> str:
 
 
 def _classes(config: ConfigDict, class_names: Sequence[str]) -> list[Row]:
-    """From three classes to all there are, the first by name; painted pictures have six kinds."""
+    """Returns rows of three classes up to all, the first by name."""
     if config.data.source == "synthetic":
         field, most = "data.synthetic.kinds", len(KINDS)
     else:
@@ -84,7 +84,7 @@ def _classes(config: ConfigDict, class_names: Sequence[str]) -> list[Row]:
 
 
 def _baselines(variants: Variants) -> list[Row]:
-    """DKSE, every other network and every traditional classifier."""
+    """Returns rows of DKSE, every other network and every traditional classifier."""
     from dkse_jax.experiments.classical import CLASSIFIERS
 
     networks = [name for name in list_models() if name != "dkse_net"]
