@@ -1,1 +1,1 @@
-"""Programs beside the project: they run where PyTorch is installed."""
+"""Programs beside the package; most of them need PyTorch."""

@@ -1,7 +1,7 @@
-"""Puts tables into REPRODUCTION.md and RELIABILITY.md: python -m scripts.fill_pages
+"""Updates the tables of REPRODUCTION.md and RELIABILITY.md: python -m scripts.fill_pages
 
-Their prose is written by hand. What stands between <!-- NAME --> and <!-- end --> is the table that
-`ablate.py`, or `make faults`, wrote as results/NAME.md.
+Between <!-- NAME --> and <!-- end --> stands results/NAME.md, written by `ablate.py` or
+`make faults`; the other text is written by hand.
 """
 
 import re
@@ -16,10 +16,10 @@ _BLOCK = re.compile(r"<!-- (?P<name>[\w/-]+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def filled(page: str, results: Path) -> str:
-    """The page with each block's content replaced by the file of its name.
+    """Returns the page with each block's content replaced by the file of its name.
 
     Raises:
-        UserError: a block names no file in results.
+        UserError: a block's file does not exist.
     """
 
     def block(found: re.Match[str]) -> str:

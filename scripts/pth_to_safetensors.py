@@ -1,7 +1,6 @@
 """Converts a PyTorch file of weights: python scripts/pth_to_safetensors.py IN.pth OUT.safetensors
 
-Runs where torch and safetensors are installed. The file is read as tensors only (weights_only), so
-that nothing in it can run.
+Needs torch and safetensors. Reads only tensors (weights_only), so that no code of the file runs.
 """
 
 import argparse
@@ -12,13 +11,13 @@ from safetensors.torch import save_file
 
 
 def main() -> None:
-    """Reads the one file and writes the other."""
+    """Converts the file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     arguments = parser.parse_args()
     weights = torch.load(arguments.source, map_location="cpu", weights_only=True)
-    for key in ("state_dict", "model"):  # where a whole training state was saved
+    for key in ("state_dict", "model"):  # of a saved training state
         weights = weights.get(key, weights)
     tensors = {
         name: value.detach().clone(memory_format=torch.contiguous_format)

@@ -1,10 +1,10 @@
-"""What torchvision and timm compute with drawn weights, for the tests of the networks.
+"""Logits of torchvision and timm with drawn weights, as reference for the tests of the networks.
 
     python -m scripts.reference_logits tests/models/reference.json
 
-runs where torch, torchvision and timm are installed (Python 3.11 or newer; pip install
-torch==2.14.1 torchvision==0.29.1 timm==1.0.31). The tests draw the same weights, so that logits,
-counts and digests of names suffice. They call nothing of this file that needs torch.
+needs torch, torchvision and timm (Python 3.11 or newer; pip install torch==2.14.1
+torchvision==0.29.1 timm==1.0.31). The tests draw the same weights, so that logits, counts and
+digests of names suffice; they use only what does not need torch.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 CLASSES = 5
-# Our name, the library, its name. The first library of a network gives the reference.
+# Our name, the library, its name. A network's first library gives the reference.
 NETWORKS = (
     ("alexnet", "torchvision", "alexnet"),
     ("vgg16", "torchvision", "vgg16"),
@@ -34,8 +34,8 @@ NETWORKS = (
     ("se_resnet50", "timm", "seresnet50"),
     ("inception_v4", "timm", "inception_v4"),
 )
-# Rows and columns of the two images whose logits are stored. At a stride of 2, even sides tell
-# PyTorch's padding from XLA's SAME.
+# Rows and columns of the two images whose logits are stored. At a stride of 2, PyTorch's padding
+# and XLA's SAME differ for even sides.
 IMAGES = {
     "alexnet": (64, 299),
     "vgg16": (64, 97),
@@ -47,11 +47,11 @@ COUNTED_AT = {"inception_v4": 299}  # pixels; the others at 224
 
 
 def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """The float32 values of a tensor, which its published name and shape decide.
+    """Draws the float32 values of a tensor as a function of its published name and shape.
 
-    He et al.'s variance for kernels, in (0.5, 1.5) for running variances; "images" is of variance
-    1. The last norm of a bottleneck gets a quarter of the scale: the sums of sixteen blocks would
-    otherwise grow until later biases are lost in them.
+    Kernels have He et al.'s variance, running variances are in (0.5, 1.5), "images" has variance
+    1. The last norm of a bottleneck has a quarter of the scale: otherwise the sums of sixteen
+    blocks grow until later biases are lost by rounding.
     """
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
     values = np.random.Generator(np.random.Philox(key=key)).random(shape, np.float32)
@@ -75,13 +75,13 @@ def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def digest(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """The SHA-256 of names and shapes."""
+    """Returns the SHA-256 of names and shapes."""
     lines = [f"{name} {'×'.join(map(str, shape))}\n" for name, shape in sorted(shapes.items())]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def make(library: str, name: str) -> Any:
-    """The library's network for CLASSES classes, in evaluation, without weights of its own."""
+    """Builds the library's network for CLASSES classes, in evaluation mode, untrained."""
     import timm
     import torchvision
 
@@ -91,7 +91,7 @@ def make(library: str, name: str) -> Any:
 
 
 def describe(library: str, name: str, side: int) -> dict[str, Any]:
-    """Trainable parameters, MACs of one square image, and a digest of the tensors' names."""
+    """Returns trainable parameters, MACs of one square image, and a digest of tensor names."""
     import torch
 
     with torch.device("meta"):
@@ -115,12 +115,12 @@ def describe(library: str, name: str, side: int) -> dict[str, Any]:
 
 
 def floats(net: Any) -> dict[str, Any]:
-    """The tensors of a network but for the counters of batches, which are whole numbers."""
+    """Returns the floating-point tensors of a network, thus without the counters of batches."""
     return {name: t for name, t in net.state_dict().items() if t.is_floating_point()}
 
 
 def logits(library: str, name: str, size: tuple[int, int]) -> list[list[float]]:
-    """The logits of two drawn images, computed in float64 with drawn weights."""
+    """Computes the logits of two drawn images in float64 with drawn weights."""
     import torch
 
     net = make(library, name)
@@ -132,7 +132,7 @@ def logits(library: str, name: str, size: tuple[int, int]) -> list[list[float]]:
 
 
 def main(path: Path) -> None:
-    """Writes everything to a JSON file."""
+    """Writes the references of all networks to a JSON file."""
     import timm
     import torch
     import torchvision

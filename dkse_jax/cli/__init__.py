@@ -1,4 +1,4 @@
-"""How the scripts talk: flags in; for every mistake of the user's one sentence and exit code 2."""
+"""What all commands share: flags, and one sentence with exit code 2 for a mistake of the user."""
 
 import itertools
 import os
@@ -22,13 +22,16 @@ def run(
     flag_values: flags.FlagValues = flags.FLAGS,
     positional: Sequence[str] = (),
 ) -> None:
-    """Parses `sys.argv` into the flags, checks the config flag if there is one, calls `main`.
+    """Parses `sys.argv` into the flags, validates the config flag if there is one, calls `main`.
 
-    A flag named `config` is one of `config_flags.DEFINE_config_file`. UserError, also from
-    `main`, ends the program with its sentence and exit code 2; SIGINT and SIGTERM with 130 and 143
-    (see `interrupts`); other exceptions are bugs and keep their traceback. `--help` prints the
-    docstring of main's module. The flags `positional` may also be given, in this order, as
-    arguments without a name.
+    A UserError, also from `main`, ends the program with its sentence and exit code 2; SIGINT and
+    SIGTERM with 130 and 143 (see `interrupts`); other exceptions are bugs and keep their
+    traceback. `--help` prints the docstring of main's module.
+
+    Args:
+        main: the command, without arguments.
+        flag_values: its flags; one named config is of `config_flags.DEFINE_config_file`.
+        positional: flags that may also be given without a name, in this order.
     """
     try:
         with interrupts.installed():
@@ -43,11 +46,11 @@ def run(
     except interrupts.Interrupted as signal:
         print(signal, file=sys.stderr, flush=True)
         sys.stdout.flush()
-        os._exit(signal.exit_code)  # sys.exit would wait for threads, which may wait for data
+        os._exit(signal.exit_code)  # sys.exit would join threads, which may wait for data
 
 
 def _module(main: Callable[[], None]) -> str:
-    """Returns the name under which absl files the flags of main's module."""
+    """Returns the name under which absl registers the flags of main's module."""
     return sys.argv[0] if main.__module__ == "__main__" else main.__module__
 
 
@@ -91,7 +94,7 @@ def _parse(
 def _check_config_arguments(arguments: list[str]) -> None:
     """Checks the config file and the names of the overridden fields.
 
-    config_flags would report these late, or as KeyError and AttributeError like a bug.
+    config_flags reports these late, or as KeyError and AttributeError.
     """
     seen = False
     for argument, following in itertools.pairwise([*arguments, ""]):
@@ -115,7 +118,7 @@ def _check_config_file(value: str) -> None:
 
 
 def _illegal_value(error: flags.IllegalFlagValueError, flag_values: flags.FlagValues) -> str:
-    """Returns the sentence about a value that its flag refused."""
+    """Returns the sentence about a value that a flag does not accept."""
     name, _, value = str(error).removeprefix("flag --").partition("=")
     if "must have a value other than None" in value:
         return f"--{name} is missing: {flag_values[name].help}"

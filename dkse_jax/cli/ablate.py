@@ -1,9 +1,9 @@
 """Regenerates a table of the paper: python ablate.py --table=counts
 
---table=counts counts parameters and operations, trains nothing and needs no other flag. The others
+--table=counts counts parameters and operations, without training or other flags. The other tables
 (1, 2, 3, attention, augmentation, classes, baselines) train every row:
 python ablate.py --config=configs/art5.py --table=attention --seeds=3 --workdir=DIR
-Installed as dkse-ablate. Started again with the same --workdir, finished rows are not run again.
+Installed as dkse-ablate. Started again with the same --workdir, it skips finished rows.
 """
 
 import shlex
@@ -17,7 +17,7 @@ from configs.dkse import VARIANTS, get_config
 from dkse_jax import cli
 from dkse_jax.errors import UserError, nearest
 
-FLAGS = flags.FlagValues()  # its own: other commands have flags of the same names
+FLAGS = flags.FlagValues()  # of this command alone: other commands have flags of these names
 CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
@@ -69,13 +69,13 @@ def main() -> None:
 
 
 def _program() -> list[str]:
-    """Returns the words that start this command: a script's or an installed one's."""
+    """Returns the words that start this command, as a script or as installed."""
     name = Path(sys.argv[0]).name
     return ["python", name] if name.endswith(".py") else [name]
 
 
 def counts() -> None:
-    """Prints the ledger of counts, and writes it if there is a --workdir."""
+    """Prints the ledger of counts, and writes it to --workdir if given."""
     from dkse_jax.experiments import ledger
     from dkse_jax.files import write_atomically
     from dkse_jax.models import create_model

@@ -1,8 +1,8 @@
 """Checks a folder of images before anything is trained on it: dkse-check IMAGES
 
-Reads every image once and reports all that is wrong: mistakes in the folder or in its
-metadata.csv, images that cannot be read, and images that are in two splits or in two classes,
-as exact or near duplicates. Exit code 0 without a problem, 1 with one.
+Reads every image once and reports all problems: mistakes in the folder or in its metadata.csv,
+images that cannot be read, and exact or near duplicates in two splits or two classes. Exits with
+code 0 without a problem, 1 otherwise.
 """
 
 import sys
@@ -12,7 +12,7 @@ from absl import flags
 from dkse_jax import cli
 from dkse_jax.errors import UserError
 
-FLAGS = flags.FlagValues()  # its own, since other modules have flags of these names
+FLAGS = flags.FlagValues()  # of this command alone: other commands have flags of these names
 _ROOT = flags.DEFINE_string("root", None, "The folder of the images.", flag_values=FLAGS)
 _SEED = flags.DEFINE_integer(
     "seed", 0, "As config.seed: of the splits that the folder does not give.", flag_values=FLAGS
@@ -29,7 +29,7 @@ _IMAGE_SIZE = flags.DEFINE_integer(
 
 
 def main() -> None:
-    """Prints the report; ends the program with exit code 1 where there is trouble."""
+    """Prints the report; exits with code 1 if there is a problem."""
     if not _ROOT.value:
         raise UserError("name the folder of the images: dkse-check IMAGES")
     from dkse_jax.data.tools.check import check

@@ -1,9 +1,9 @@
 """Evaluates a trained network: python eval.py --workdir=DIR
 
 Installed as dkse-eval. Evaluates the best checkpoint, on the test split by default, and writes
-metrics and pictures to DIR/eval/SPLIT. --root=IMAGES --split=all evaluates on all images of another
-folder, whose class folders have the names of the classes that the weights know. --gradcam=N adds
-Grad-CAM pictures of N examples of each class.
+metrics and figures to DIR/eval/SPLIT. --root=IMAGES --split=all evaluates on all images of another
+folder, whose class folders have the names of the training classes. --gradcam=N adds Grad-CAM
+overlays of N examples of each class.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from dkse_jax import cli
 from dkse_jax.distributed import flags as distributed_flags
 from dkse_jax.workdir import description
 
-FLAGS = flags.FlagValues()  # its own: other commands have flags of the same names
+FLAGS = flags.FlagValues()  # of this command alone: other commands have flags of these names
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "The workdir of the training run.", required=True, flag_values=FLAGS
 )
@@ -35,7 +35,7 @@ flags.adopt_module_key_flags(distributed_flags, FLAGS)
 
 
 def main() -> None:
-    """Evaluates; slow imports wait until the workdir is known to hold a run."""
+    """Evaluates; checks the workdir before slow imports."""
     workdir = Path(WORKDIR.value)
     description.load_config(workdir)
 

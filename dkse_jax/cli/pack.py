@@ -1,11 +1,10 @@
 """Packs a folder of images into record files: dkse-pack IMAGES OUT
 
-OUT, a new folder, then holds what data.source=records trains on and TensorFlow Datasets reads: the
-files of the images unchanged, with label, group, id and split, in shards of about 256 MiB. Where
-IMAGES gives no splits, they are those of a training with the same --seed, --val_percent and
---test_percent. A stopped command continues where it was, and packs no finished shard again.
-Once all is packed it verifies every checksum, and packs again what is missing or damaged. The same
-images give the same bytes.
+Writes OUT, a new folder that data.source=records and TensorFlow Datasets can read: the unchanged
+files of the images, with label, group, id and split, in shards of about 256 MiB. If IMAGES gives no
+splits, they are those of a training with the same --seed, --val_percent and --test_percent. Started
+again, the command resumes without packing finished shards; once all are packed, it verifies every
+checksum and packs missing and damaged shards again. Equal images give equal bytes.
 """
 
 from absl import flags
@@ -13,7 +12,7 @@ from absl import flags
 from dkse_jax import cli
 from dkse_jax.errors import UserError
 
-FLAGS = flags.FlagValues()  # its own, since other modules have flags of these names
+FLAGS = flags.FlagValues()  # of this command alone: other commands have flags of these names
 _ROOT = flags.DEFINE_string("root", None, "The folder of the images.", flag_values=FLAGS)
 _OUT = flags.DEFINE_string("out", None, "A new folder for the records.", flag_values=FLAGS)
 _SEED = flags.DEFINE_integer(
@@ -28,7 +27,7 @@ _TEST_PERCENT = flags.DEFINE_float(
 
 
 def main() -> None:
-    """Packs, or verifies what is packed already."""
+    """Packs the folder, or verifies a packed one."""
     if not _ROOT.value or not _OUT.value:
         raise UserError(
             "name the folder of the images and a new one for the records: dkse-pack IMAGES OUT"

@@ -15,7 +15,7 @@ from ml_collections import config_flags
 from dkse_jax import cli
 from dkse_jax.distributed import flags as distributed_flags
 
-FLAGS = flags.FlagValues()  # its own: other commands have flags of the same names
+FLAGS = flags.FlagValues()  # of this command alone: other commands have flags of these names
 CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
@@ -34,7 +34,7 @@ flags.adopt_module_key_flags(distributed_flags, FLAGS)
 
 
 def main() -> None:
-    """Trains; slow imports wait until the flags are checked."""
+    """Trains; checks the flags before slow imports."""
     with distributed_flags.join_by_flags(FLAGS):
         from dkse_jax.distributed.processes import broadcast
         from dkse_jax.training.loop import train
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def own_workdir(config_flag: flags.Flag) -> Path:
-    """Returns a new folder's name, such as runs/dkse-figure10-20260131-235959."""
+    """Returns the name of a new folder, such as runs/dkse-figure10-20260131-235959."""
     file, _, variant = config_flags.get_config_filename(config_flag).partition(":")
     name = "-".join(filter(None, (Path(file).stem, variant)))
     return Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
