@@ -3,16 +3,18 @@
 Imports nothing: configs are checked before JAX is loaded, and modules take the same values.
 """
 
+_CLASSIC = (
+    "alexnet",
+    "vgg16",
+    "vgg19",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+)
 LEAST_IMAGE_SIZES = {  # side in pixels, of each network of dkse_jax.models
-    "alexnet": 64,
-    "vgg16": 64,
-    "vgg19": 64,
-    "resnet18": 64,
-    "resnet34": 64,
-    "resnet50": 64,
-    "resnet101": 64,
-    "resnet152": 64,
-    "se_resnet50": 64,
+    **dict.fromkeys((*_CLASSIC, "se_resnet50"), 64),
     "inception_v4": 75,
     "dkse_net": 32,
 }

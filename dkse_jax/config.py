@@ -81,7 +81,9 @@ FIELDS: dict[str, Field] = {
     "data.folder.val_percent": Field(
         15.0, within("(0, 100)"), "of the groups of each class, where no split is given"
     ),
-    "data.folder.test_percent": Field(15.0, within("[0, 100)"), "as val_percent"),
+    "data.folder.test_percent": Field(
+        15.0, within("[0, 100)"), "of the groups of each class, where no split is given"
+    ),
     "data.synthetic.kinds": Field(5, within("[2, 6]"), "number of classes"),
     "data.synthetic.train_per_kind": Field(400, _COUNT, "images of each class"),
     "data.synthetic.val_per_kind": Field(40, _COUNT, "images of each class"),

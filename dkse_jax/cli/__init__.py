@@ -10,8 +10,10 @@ from pathlib import Path
 from absl import flags
 
 from dkse_jax import interrupts
-from dkse_jax.config import unknown_field, validate
+from dkse_jax.config import FIELDS, unknown_field, validate
 from dkse_jax.errors import UserError, nearest, tell
+
+flags.disclaim_key_flags()  # what `define_field` defines belongs to the module that calls it
 
 _HELP = {"--help", "-help", "-h", "-?", "--helpfull"}
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
@@ -47,6 +49,15 @@ def run(
         print(signal, file=sys.stderr, flush=True)
         sys.stdout.flush()
         os._exit(signal.exit_code)  # sys.exit would join threads, which may wait for data
+
+
+def define_field(name: str, flag_values: flags.FlagValues, note: str = "") -> flags.FlagHolder:
+    """Defines --key for the config field section.key: its default, and its comment or a note."""
+    field = FIELDS[name]
+    define = flags.DEFINE_integer if field.kind is int else flags.DEFINE_float
+    key = name.rpartition(".")[2]
+    help_text = f"As config.{name}: {note or field.comment}."
+    return define(key, field.default, help_text, flag_values=flag_values)
 
 
 def _module(main: Callable[[], None]) -> str:

@@ -15,15 +15,9 @@ from dkse_jax.errors import UserError
 FLAGS = flags.FlagValues()  # of this command alone: other commands have flags of these names
 _ROOT = flags.DEFINE_string("root", None, "The folder of the images.", flag_values=FLAGS)
 _OUT = flags.DEFINE_string("out", None, "A new folder for the records.", flag_values=FLAGS)
-_SEED = flags.DEFINE_integer(
-    "seed", 0, "As config.seed: of the splits that the folder does not give.", flag_values=FLAGS
-)
-_VAL_PERCENT = flags.DEFINE_float(
-    "val_percent", 15.0, "As config.data.folder.val_percent.", flag_values=FLAGS
-)
-_TEST_PERCENT = flags.DEFINE_float(
-    "test_percent", 15.0, "As config.data.folder.test_percent.", flag_values=FLAGS
-)
+_SEED = cli.define_field("seed", FLAGS, "of the splits that the folder does not give")
+_VAL_PERCENT = cli.define_field("data.folder.val_percent", FLAGS)
+_TEST_PERCENT = cli.define_field("data.folder.test_percent", FLAGS)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
+from dkse_jax.choices import SOURCES
 from dkse_jax.data.transform import Transform
 from dkse_jax.errors import UserError, nearest
 
@@ -97,10 +98,8 @@ def _load_whole(data_config: ConfigDict, seed: int) -> dict[str, Source]:
         from dkse_jax.data.sources.tfds import load_tfds
 
         return load_tfds(data_config.tfds, data_config.root)
-    raise UserError(
-        f'there is no data source "{data_config.source}"'
-        + nearest(data_config.source, ("synthetic", "folder", "records", "tfds"))
-    )
+    hint = nearest(data_config.source, SOURCES)
+    raise UserError(f'there is no data source "{data_config.source}"{hint}')
 
 
 def _first_classes(source: Source, classes: int) -> Source:
