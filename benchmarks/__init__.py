@@ -1,1 +1,1 @@
-"""What the package costs in time and memory, against PyTorch or against its own plain form."""
+"""Benchmarks of time and memory, against PyTorch or against our own plain form."""

@@ -1,8 +1,8 @@
 """Times the package on this machine: python -m benchmarks [--torch-python=PATH]
 
-Train step, inference, input pipeline, start-up and peak memory, against PyTorch where an
-interpreter that has it is named, else against our own plain form. The rows go to results.json in
---out; python -m benchmarks.report runs/bench/results.json > BENCHMARKS.md makes the page of them.
+Measures train step, inference, input pipeline, start-up and peak memory, against PyTorch if
+--torch-python names an interpreter with it, else against our own plain form. Writes results.json
+to --out; python -m benchmarks.report runs/bench/results.json > BENCHMARKS.md formats it.
 """
 
 from pathlib import Path
@@ -15,21 +15,21 @@ from dkse_jax.errors import UserError, nearest
 NAMES = ("train", "inference", "input", "startup", "memory")
 DTYPES = ("float32", "bfloat16")
 
-WORKS = flags.DEFINE_list("works", list(NAMES), "What to measure.")
+CASES = flags.DEFINE_list("cases", list(NAMES), "What to measure.")
 TORCH = flags.DEFINE_string("torch-python", None, "A Python interpreter that has PyTorch.")
-ROUNDS = flags.DEFINE_integer("rounds", 7, "Turns of each side; long works may get fewer, 3 or so.")
+ROUNDS = flags.DEFINE_integer("rounds", 7, "Interleaved rounds; long cases may get fewer, min. 3.")
 DATA_ROOT = flags.DEFINE_string("data-root", None, "The images of configs/art5.py, to time input.")
 OUT = flags.DEFINE_string("out", "runs/bench", "The folder for results.json and worker.log.")
 DTYPE = flags.DEFINE_string("dtype", "float32", "Of the activations; bfloat16 for accelerators.")
 
 
 def main() -> None:
-    """Measures; what is slow to import waits until the flags are known to be right."""
+    """Measures; checks the flags before slow imports."""
     check_flags()
     from benchmarks.run import run
 
     run(
-        tuple(name for name in NAMES if name in WORKS.value),
+        tuple(name for name in NAMES if name in CASES.value),
         torch_python=TORCH.value,
         rounds=ROUNDS.value,
         data_root=DATA_ROOT.value,
@@ -39,12 +39,12 @@ def main() -> None:
 
 
 def check_flags() -> None:
-    """Raises UserError for a value that no work can be done with."""
-    for name in WORKS.value:
+    """Raises UserError for an invalid value."""
+    for name in CASES.value:
         if name not in NAMES:
-            raise UserError(f'--works has no "{name}"{nearest(name, NAMES)}')
-    if not WORKS.value:
-        raise UserError(f"--works is empty{nearest('', NAMES)}")
+            raise UserError(f'--cases has no "{name}"{nearest(name, NAMES)}')
+    if not CASES.value:
+        raise UserError(f"--cases is empty{nearest('', NAMES)}")
     if ROUNDS.value < 1:
         raise UserError(f"--rounds is {ROUNDS.value}, but must be at least 1")
     if DTYPE.value not in DTYPES:

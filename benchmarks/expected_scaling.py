@@ -1,7 +1,7 @@
-"""What a step should cost on many devices: python -m benchmarks.expected_scaling
+"""Expected time of a step on many devices: python -m benchmarks.expected_scaling
 
-Counts operations and weights of the network, and divides by rates that are named: docs/scaling.md
-has the formula and the table.
+Divides the network's operations and weights by assumed rates: docs/scaling.md has the formula and
+the table.
 """
 
 from typing import NamedTuple
@@ -13,18 +13,18 @@ from dkse_jax.models.counts import count, totals
 from dkse_jax.training.estimate import training_flops
 
 CLASSES, IMAGES_A_DEVICE = 5, 32
-IMAGES_A_CORE = 300  # decoded and augmented in a second: BENCHMARKS.md
+IMAGES_A_CORE = 300  # decoded and augmented a second: BENCHMARKS.md
 
 
 class Machine(NamedTuple):
-    """What the table assumes of a device.
+    """The assumptions about a device.
 
     Attributes:
         name: of the device.
         a_host: devices of one host.
-        rate: operations a second that a training step attains, assumed.
-        inside, between: bytes a second that a device sends to others in its host, and in other
-            hosts, by the maker.
+        rate: assumed operations a second of a training step.
+        inside, between: bytes a second that a device sends within its host, and to other hosts,
+            from the vendor.
     """
 
     name: str
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def line(variant: str, machine: Machine, devices: int) -> tuple[str, ...]:
-    """One row: nothing is assumed to overlap."""
+    """Computes one row, assuming no overlap of computation and communication."""
     config = dkse.get_config(variant)
     model = create_model(config.model, CLASSES)
     parameters, macs = totals(count(model, config.data.image_size))

@@ -1,4 +1,4 @@
-"""The input pipeline: how many JPEGs a core decodes and augments in a second."""
+"""Throughput of the input pipeline: JPEGs decoded and augmented a second by one core."""
 
 import json
 import os
@@ -18,30 +18,30 @@ from dkse_jax.data.decode import decode_image
 from dkse_jax.data.sources.painting import KINDS, paint
 from dkse_jax.data.transform import min_side_for_crops
 
-PIXELS = 320  # a side of the pictures
-PICTURES = 40
+PIXELS = 320  # along a side of the images
+IMAGES = 40
 SECONDS = 6.0
 
 
 def measure(folder: Path) -> list[dict[str, Any]]:
-    """One row, by a process that has one core only."""
+    """Returns one row, measured in a process with one core."""
     command = [sys.executable, "-m", "benchmarks.input_pipeline", str(folder)]
-    # Before NumPy is imported there: its threads would stay on the other cores.
+    # Before that process imports NumPy, whose threads would keep the other cores.
     done = subprocess.run(
         command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, preexec_fn=keep_one_core
     )
     name = f"input: decode and augment a JPEG of {PIXELS} px, one core"
-    return [{"work": name, "unit": "images/s", "ours": json.loads(done.stdout)}]
+    return [{"case": name, "unit": "images/s", "ours": json.loads(done.stdout)}]
 
 
 def keep_one_core() -> None:
-    """Leaves this process the first of its cores, where the system can."""
+    """Restricts this process to the first of its cores, where the system supports it."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 def images_per_second(folder: Path) -> float:
-    """Decodes and augments painted pictures as training at the paper's size does."""
+    """Measures decoding and augmentation of synthetic images for training at the paper's size."""
     config = base.get_config()
     size = config.data.image_size
     min_side = min_side_for_crops(size, config.augment.crop_area_min)
@@ -62,13 +62,13 @@ def images_per_second(folder: Path) -> float:
 
 
 def painted_jpegs(folder: Path) -> list[Path]:
-    """Pictures of the embedded data set's kinds, as files in a folder."""
+    """Writes images of the embedded data set's classes as files into a folder."""
     rng = np.random.default_rng(0)
     kinds = list(KINDS)
-    files = [folder / f"{index}.jpg" for index in range(PICTURES)]
+    files = [folder / f"{index}.jpg" for index in range(IMAGES)]
     for index, file in enumerate(files):
-        picture = paint(kinds[index % len(kinds)], PIXELS, rng)
-        Image.fromarray(picture).save(file, quality=90)
+        image = paint(kinds[index % len(kinds)], PIXELS, rng)
+        Image.fromarray(image).save(file, quality=90)
     return files
 
 

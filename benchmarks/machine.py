@@ -1,4 +1,4 @@
-"""What the figures belong to: processor, memory, versions."""
+"""Description of the machine: processor, memory, versions."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def describe() -> dict[str, Any]:
-    """The machine and our side's versions, as a JSON tree."""
+    """Describes the machine and our versions as a JSON tree."""
     return {
         "cpu": cpu_model(),
         "cores": usable_cores(),
@@ -21,7 +21,7 @@ def describe() -> dict[str, Any]:
 
 
 def cpu_model() -> str:
-    """The processor's name; its architecture where the system does not tell."""
+    """Returns the processor's name, or its architecture where the name is unknown."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -29,7 +29,7 @@ def cpu_model() -> str:
 
 
 def usable_cores() -> int:
-    """The cores that this process may use."""
+    """Counts the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""The page of a benchmark: python -m benchmarks.report runs/bench/results.json > BENCHMARKS.md"""
+"""Page of the results: python -m benchmarks.report runs/bench/results.json > BENCHMARKS.md"""
 
 import json
 import sys
@@ -9,28 +9,28 @@ from typing import Any
 from dkse_jax import markdown
 from dkse_jax.errors import UserError
 
-HEADER = ("work", "ours", "other", "its figure", "other / ours", "of peak, ours", "of peak, other")
+HEADER = ("case", "ours", "other", "its figure", "other / ours", "of peak, ours", "of peak, other")
 NOTES = """\
-Times are medians over rounds in which the sides take turns, in processes of their own, one working
-at a time; *other / ours* is the median of the ratios round by round, with the smallest and the
-largest. Against PyTorch at its best the smallest ratio counts. All sides have the same
-weights and images; before anything is timed their logits are found equal to 1e-4 of the largest
-one. PyTorch is in channels_last, its BatchNorm folded for inference, as is ours; *plain* is our own
-`ops=plain`, not folded. Its resnet50 and vgg16 are torchvision's; best and figure10, variants of
-the paper's network, are written in PyTorch for this comparison. A train step has the forward pass
-with dropout, where a network has it, the gradients, their clipping and the update. Our programs
-tell glibc to keep the memory that a step frees (dkse_jax/runtime.py); PyTorch runs as it comes, and
-once more, as *memory kept*, with the same set by hand in GLIBC_TUNABLES. Peak memory is the
-resident memory of a process that does nothing else, at most during three train steps after two, the
-median of three such processes; on an accelerator, what it allocated."""
+Each backend runs in its own process; runs are interleaved, never concurrent. Times are medians over
+rounds; *other / ours* is the median of the ratios per round, with the smallest and the largest.
+Against the best backend of PyTorch the smallest ratio counts. All backends have the same weights
+and images; before timing, their logits are checked to be equal to 1e-4 of the largest one. PyTorch
+uses channels_last; its BatchNorm is folded for inference, as ours is. *plain* is our own
+`ops=plain`, not folded. resnet50 and vgg16 of PyTorch are torchvision's; best and figure10,
+variants of the paper's network, are written in PyTorch for this comparison. A train step is the
+forward pass, with dropout where the network has it, the gradients, their clipping and the update.
+Our programs let glibc keep the memory that a step frees (dkse_jax/runtime.py); PyTorch runs with
+default settings and, as *memory kept*, with the same setting in GLIBC_TUNABLES. Peak memory is the
+maximum of the resident memory of a process during three train steps after two, the median of three
+such processes; on an accelerator, the allocated memory."""
 PEAK_NOTE = """\
-*of peak* is the rate of a work by direct convolution (2 operations for each multiply-accumulate,
-three times that for a train step) as a share of the largest rate of a matrix product above.
-Winograd convolution needs fewer operations than are counted here, so a share can exceed 100 %."""
+*of peak* is the rate of a case as a share of the largest rate of a matrix product above. Operations
+are those of direct convolution (2 for each multiply-accumulate, three times that for a train step);
+Winograd convolution needs fewer, so a share can exceed 100 %."""
 
 
 def page(results: dict[str, Any]) -> str:
-    """BENCHMARKS.md of the contents of a results.json."""
+    """Formats BENCHMARKS.md from the content of a results.json."""
     machine, roofline = results["machine"], results["roofline"]
     versions = [
         f"{name} {machine[name]}"
@@ -40,7 +40,7 @@ def page(results: dict[str, Any]) -> str:
     lines = [
         "# Benchmarks",
         "",
-        f"`make bench`, {results['date'][:10]}: {results['dtype']}, 299 pixels where a work names"
+        f"`make bench`, {results['date'][:10]}: {results['dtype']}, 299 pixels where a case names"
         " no others.",
         "",
         f"- {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB,"
@@ -61,7 +61,7 @@ def page(results: dict[str, Any]) -> str:
 
 
 def matrix_products(results: dict[str, Any]) -> str:
-    """Such as 281 (JAX), 343 (PyTorch), in GFLOP/s."""
+    """Formats rates in GFLOP/s, such as 281 (JAX), 343 (PyTorch)."""
     rates = [(results["roofline"]["ours_flops_per_s"], "JAX")]
     if "torch" in results["machine"]:
         rates.append((results["roofline"]["other_flops_per_s"], "PyTorch"))
@@ -69,14 +69,14 @@ def matrix_products(results: dict[str, Any]) -> str:
 
 
 def table(results: dict[str, Any]) -> str:
-    """The rows as a Markdown table."""
+    """Formats the rows as a Markdown table."""
     peak = results["roofline"]["flops_per_s"]
     rows = [cells(row, peak) for row in results["rows"]]
     return markdown.table(HEADER, rows, numbers=(1, 3, 4, 5, 6))
 
 
 def cells(row: dict[str, Any], peak: float) -> tuple[str, ...]:
-    """A row as texts; peak: operations a second."""
+    """Formats a row as texts; peak: operations a second."""
     if "ours_ms" in row:
         ours, other = row["ours_ms"], row.get("other_ms")
         figures = [milliseconds(value) for value in (ours, other)]
@@ -93,11 +93,11 @@ def cells(row: dict[str, Any], peak: float) -> tuple[str, ...]:
     ratio = f"{row['ratio']:.2f}" if "ratio" in row else ""
     if "ratio_low" in row:
         ratio += f" ({row['ratio_low']:.2f}–{row['ratio_high']:.2f})"
-    return row["work"], figures[0], row.get("other", ""), figures[1], ratio, *shares
+    return row["case"], figures[0], row.get("other", ""), figures[1], ratio, *shares
 
 
 def milliseconds(value: float | None) -> str:
-    """Such as 41.2 ms, 2,492 ms or 12.3 s; empty for None."""
+    """Formats a time, such as 41.2 ms, 2,492 ms or 12.3 s; empty for None."""
     if value is None:
         return ""
     if value >= 10_000:
@@ -106,12 +106,12 @@ def milliseconds(value: float | None) -> str:
 
 
 def share(value: float) -> str:
-    """Such as 62 %."""
+    """Formats a share, such as 62 %."""
     return f"{100 * value:.0f} %"
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Prints the page. Raises UserError for a file that is none of ours."""
+    """Prints the page; raises UserError for another file."""
     if len(arguments) != 1:
         raise UserError(
             "name one results.json: python -m benchmarks.report runs/bench/results.json"

@@ -1,4 +1,4 @@
-"""A benchmark, told top to bottom."""
+"""The run of a benchmark, top to bottom."""
 
 import datetime
 import json
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, works
+from benchmarks import cases, machine
 from benchmarks.report import table
 from configs import art5
 from dkse_jax.data.sources import load_splits
@@ -27,44 +27,44 @@ def run(
     out: Path,
     dtype: str,
 ) -> None:
-    """Measures the named works, writes out/results.json after each, prints the table.
+    """Measures the named cases, writes out/results.json after each, prints the table.
 
     Raises:
-        UserError: before anything is measured, for an interpreter without PyTorch or data that
-            cannot be read; later, for a side that fails or whose logits are not ours.
+        UserError: before measuring, for an interpreter without PyTorch or data that cannot be
+            read; later, for a backend that fails or has other logits.
     """
     described = machine.describe()
     if torch_python:
         described |= torch_versions(torch_python)
     published = not torch_python or "torchvision" in described
     if not published:
-        print(f"{torch_python} has no torchvision: {', '.join(works.PUBLISHED)} are left out")
+        print(f"{torch_python} has no torchvision: {', '.join(cases.PUBLISHED)} are left out")
     if data_root:
         check_data(data_root)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, (out / "worker.log").open("w") as log:
-        settings = works.Settings(
+        settings = cases.Settings(
             tuple(names), torch_python, published, rounds, data_root, dtype, Path(folder), log
         )
-        measured = works.plan(settings)
+        planned = cases.plan(settings)
         if described["load_before"] > 0.5:
             print(f"the machine is busy (load {described['load_before']}): figures will be off")
-        print(f"{len(measured)} works, about {duration(left(measured, 0, 0))}", flush=True)
+        print(f"{len(planned)} cases, about {duration(left(planned, 0, 0))}", flush=True)
         results: dict[str, Any] = {
             "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
             "dtype": dtype,
             "machine": described,
-            "roofline": works.roofline(settings),
+            "roofline": cases.roofline(settings),
             "rows": [],
         }
         began = time.monotonic()
-        for number, work in enumerate(measured):
-            remaining = left(measured, number, time.monotonic() - began)
+        for number, case in enumerate(planned):
+            remaining = left(planned, number, time.monotonic() - began)
             print(
-                f"[{number + 1}/{len(measured)}] {work.name}, about {duration(remaining)} left",
+                f"[{number + 1}/{len(planned)}] {case.name}, about {duration(remaining)} left",
                 flush=True,
             )
-            results["rows"] += work.measure()
+            results["rows"] += case.measure()
             write_atomically(out / "results.json", json.dumps(results, indent=1))
     print(table(results))
     print(f"{out / 'results.json'} has the rows", flush=True)
@@ -81,7 +81,7 @@ print(json.dumps(versions))
 
 
 def torch_versions(python: str) -> dict[str, str]:
-    """Of the interpreter's PyTorch and torchvision, if any. UserError where it has no PyTorch."""
+    """Returns versions of PyTorch and torchvision, if any; raises UserError without PyTorch."""
     command = [python, "-c", TORCH_VERSIONS]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -96,14 +96,14 @@ def torch_versions(python: str) -> dict[str, str]:
 
 
 def check_data(root: str) -> None:
-    """Raises UserError where configs/art5.py cannot train on the folder."""
+    """Raises UserError if configs/art5.py cannot train on the folder."""
     config = art5.get_config()
     config.data.root = root
     load_splits(config.data, config.seed)
 
 
-def left(measured: Sequence[works.Work], done: int, elapsed: float) -> float:
-    """Seconds that the works from number `done` on will take, by how long those before took."""
-    guessed = sum(work.seconds for work in measured[:done])
+def left(planned: Sequence[cases.Case], done: int, elapsed: float) -> float:
+    """Estimates the seconds of the cases from number `done` on, at the pace of those before."""
+    guessed = sum(case.seconds for case in planned[:done])
     pace = elapsed / guessed if done else 1.0
-    return pace * sum(work.seconds for work in measured[done:])
+    return pace * sum(case.seconds for case in planned[done:])

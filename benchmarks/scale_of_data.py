@@ -1,9 +1,9 @@
-"""How a start grows with the number of images: python -m benchmarks.scale_of_data [COUNT ...]
+"""Start-up against the number of images: python -m benchmarks.scale_of_data [COUNT ...]
 
-Generates folders of records of 10,000 to 1,000,000 images (or of as many as are named), begins to
-train from each in a process of its own, and prints a table of the seconds and the memory until the
-first batch; runs/scale_of_data.png shows it. The pictures are tiny, since a start reads 32 of them:
-what grows is the index, whose shards are as many as there would be of images of 60 kB.
+Generates folders of records of 10,000 to 1,000,000 images (or the given counts), starts a training
+on each in its own process, and reports time and memory until the first batch as a table and in
+runs/scale_of_data.png. The images are tiny, since a start reads only 32 of them; the number of
+shards is that of images of 60 kB.
 """
 
 import dataclasses
@@ -53,7 +53,7 @@ def main(counts: list[int]) -> None:
 
 
 def generate(folder: Path, count: int) -> None:
-    """A folder of records of so many images, of which 98 % train; all shards are one file."""
+    """Writes a folder of records of `count` images, 98 % in train; all shards are one file."""
     images = folder / "images"
     images.mkdir()
     Image.new("RGB", (32, 32), "teal").save(images / "image.jpg")
@@ -87,22 +87,22 @@ def generate(folder: Path, count: int) -> None:
 
 
 def measure(folder: Path) -> dict[str, float]:
-    """Seconds and peak memory of a process that reaches its first batch."""
+    """Measures seconds and peak memory of a process until its first batch."""
     start = time.monotonic()
     command = [sys.executable, "-m", "benchmarks.scale_of_data", "--start", str(folder)]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    told: dict[str, float] = json.loads(done.stdout)
-    peak = told.pop("peak")
-    return told | {"process": time.monotonic() - start, "peak": peak}
+    seconds: dict[str, float] = json.loads(done.stdout)
+    peak = seconds.pop("peak")
+    return seconds | {"process": time.monotonic() - start, "peak": peak}
 
 
 def start_training(folder: str) -> dict[str, float]:
-    """What a training does before its first step, but for the network."""
+    """Runs a training up to its first batch, without a network."""
     from configs import base
     from dkse_jax.data.pipeline import batch_hash, fingerprint, training_batches
     from dkse_jax.data.sources import load_splits
 
-    records.CHECKED_BYTES = 0  # as of shards as large as they are meant to be
+    records.CHECKED_BYTES = 0  # as for shards of the real size
     config = base.get_config()
     config.data.source, config.data.root, config.data.image_size = "records", folder, 32
     begun = time.monotonic()
@@ -122,14 +122,14 @@ def start_training(folder: str) -> dict[str, float]:
 
 
 def peak_megabytes() -> float:
-    """Of this process's resident memory, mapped files included, in 10^6 bytes."""
+    """Returns the peak resident memory, mapped files included, in 10^6 bytes."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found
     return int(found[1]) * 1024 / 1e6
 
 
 def draw(rows: list[dict[str, Any]]) -> None:
-    """The plot: seconds and memory over the number of images, with the bounds that are wanted."""
+    """Plots seconds and memory over the number of images, with the required bounds."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,8 +1,8 @@
-"""What dividing a train step over devices costs: python -m benchmarks.scale_of_devices
+"""Overhead of dividing a train step over devices: python -m benchmarks.scale_of_devices
 
-The same global batch on 1 to 8 virtual devices that share this machine's cores, in turn, in a
-process each: with the weights on every device, and at the end with an eighth of them on each.
-Ideally the times are the same.
+Times the same global batch on 1 to 8 virtual devices that share this machine's cores, in
+interleaved processes, with replicated weights and with weights sharded over 8 devices. Ideally the
+times are equal.
 """
 
 import contextlib
@@ -12,14 +12,14 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.machine import usable_cores
-from benchmarks.workers import Worker, ask_all, ratios, take_turns
+from benchmarks.workers import Worker, ask_all, interleave, ratios
 from configs import dkse
 from dkse_jax import cli
 from dkse_jax.config import to_json
 
 FOLDER = Path("runs/scale")
 ROUNDS = 7
-MESHES = {  # devices, and how many of them share one copy of the state
+MESHES = {  # devices, and devices for each copy of the state
     "1 device": (1, 1),
     "2 devices": (2, 1),
     "4 devices": (4, 1),
@@ -29,7 +29,7 @@ MESHES = {  # devices, and how many of them share one copy of the state
 
 
 def main() -> None:
-    """Prints the step times of each, and how many times one device's they are."""
+    """Prints the step times, also relative to those of one device."""
     config = dkse.get_config()
     load = os.getloadavg()[0]
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -52,14 +52,14 @@ def main() -> None:
             lambda worker: {"config": to_json(config), "fsdp": MESHES[worker.name][1]},
         )
         for worker in workers:
-            worker.ask("run", seconds=0, least=8)  # until the memory that a step takes stays
-        turns = take_turns(workers, ROUNDS, 0, float("inf"))
+            worker.ask("run", seconds=0, least=8)  # until the memory of a step is constant
+        rounds = interleave(workers, ROUNDS, 0, float("inf"))
     print(
         f"train step, best, {config.data.image_size} px, batch {config.train.batch_size};"
         f" {usable_cores()} cores, load {load:.1f}; medians of {ROUNDS} in turn"
     )
-    for worker, times in zip(workers, turns, strict=True):
-        factor = median(ratios(turns[0], times))
+    for worker, times in zip(workers, rounds, strict=True):
+        factor = median(ratios(rounds[0], times))
         print(f"{worker.name:18}{median(times):6.0f} ms {factor:.2f}×")
 
 

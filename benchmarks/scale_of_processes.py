@@ -1,8 +1,8 @@
-"""What a second process costs at the start: python -m benchmarks.scale_of_processes
+"""Start-up with two processes: python -m benchmarks.scale_of_processes
 
-The seconds from the command to the end of the first step of a training, by one process with two
-devices and by two processes with one each, on the same cores, in turn and with programs compiled
-before.
+Measures the seconds from the command to the end of the first step of a training, by one process
+with two devices and by two processes with one each, on the same cores, interleaved and with a warm
+compilation cache.
 """
 
 import socket
@@ -21,10 +21,10 @@ ROUNDS = 5
 
 
 def main() -> None:
-    """Prints both, and how many times the one the other is."""
+    """Prints both times and their ratio."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rounds = [(one(folder, i), two(folder, i)) for i in range(ROUNDS + 1)][1:]  # all compiled
+        rounds = [(one(folder, i), two(folder, i)) for i in range(ROUNDS + 1)][1:]  # warm cache
     ones, twos = zip(*rounds, strict=True)
     ratio = median(both / alone for alone, both in rounds)
     print(
@@ -34,12 +34,12 @@ def main() -> None:
 
 
 def one(folder: Path, number: int) -> float:
-    """Seconds of a process with two devices."""
+    """Measures the seconds of a process with two devices."""
     return start(folder, f"one_{number}", devices=2)[0]
 
 
 def two(folder: Path, number: int) -> float:
-    """Seconds of the first of two processes with a device each."""
+    """Measures the seconds of the first of two processes with a device each."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

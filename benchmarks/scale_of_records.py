@@ -1,7 +1,7 @@
-"""What packing a folder costs, and what it gains: python -m benchmarks.scale_of_records
+"""Cost and gain of packing a folder: python -m benchmarks.scale_of_records
 
-Packs a folder of 300-pixel JPEGs with dkse-pack, and reads every image from the folder
-and from the records, in turn.
+Packs a folder of 300-pixel JPEGs with dkse-pack, and reads images from the folder and from the
+records in interleaved rounds.
 """
 
 import os
@@ -52,24 +52,24 @@ def main() -> None:
 
 
 def generate(folder: Path) -> None:
-    """So many pictures in two classes; there are fewer different ones, which changes nothing."""
+    """Writes IMAGES images of two classes, of which PAINTED are different."""
     for label in ("ink", "oil"):
         (folder / label).mkdir(parents=True)
     for i in range(PAINTED):
-        picture = Image.fromarray(paint(KIND, SIZE, np.random.default_rng(i)))
+        image = Image.fromarray(paint(KIND, SIZE, np.random.default_rng(i)))
         for j in range(i, IMAGES, PAINTED):
-            picture.save(folder / ("ink", "oil")[j % 2] / f"{j:06}.jpg", quality=90)
+            image.save(folder / ("ink", "oil")[j % 2] / f"{j:06}.jpg", quality=90)
 
 
 def split(source: str, root: Path) -> Source:
-    """The images to train on."""
+    """Loads the training split."""
     config = base.get_config()
     config.data.source, config.data.root = source, str(root)
     return load_splits(config.data, config.seed)["train"]
 
 
 def read_all(source: Source) -> float:
-    """Images a second."""
+    """Measures images a second of reading up to 1,000 images."""
     start = time.perf_counter()
     count = min(len(source), 1000)
     for index in range(count):

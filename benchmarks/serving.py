@@ -1,7 +1,7 @@
-"""One side of a comparison: a process that prepares a task and times it whenever it is asked to.
+"""The process of one backend: prepares a task and times it on request.
 
-Both frameworks are timed by this very code, each in an interpreter of its own, which needs NumPy
-and Python 3.11 or newer. A request is one JSON object a line on stdin, its answer one on stdout.
+This code times both frameworks, each in its own interpreter, which needs NumPy and Python 3.11 or
+newer. A request is one JSON object a line on stdin, its answer one on stdout.
 """
 
 import json
@@ -19,11 +19,11 @@ Handler = Callable[..., dict[str, Any]]
 
 
 class Task(NamedTuple):
-    """Work to be timed.
+    """A task to be timed.
 
-    call: does it once and returns when it is done. logits: computes (B, K) float32 in float32 and
-    eval mode, with the weights that the task began with. device_peak: bytes of the accelerator's
-    memory used at most so far; None on a CPU, where the process's own memory is read.
+    call: runs it once, synchronously. logits: computes (B, K) float32 in float32 and eval mode,
+    with the task's initial weights. device_peak: peak bytes of the accelerator's memory; None on a
+    CPU, where the process's resident memory is read.
     """
 
     call: Callable[[], None]
@@ -34,10 +34,10 @@ class Task(NamedTuple):
 def serve(build: Callable[..., Task], **more: Handler) -> None:
     """Answers requests {"do": NAME, **arguments} until stdin ends.
 
-    prepare makes the task, build(**arguments); logits, run and memory are about it; `more` are
-    handlers by name. What a handler raises is answered as {"error": ...}.
+    "prepare" makes the task, build(**arguments), which "logits", "run" and "peak" use; `more` are
+    handlers by name. An exception in a handler is answered as {"error": ...}.
     """
-    # What a framework or a compiler prints must not get between the answers.
+    # Output of a framework or a compiler must not mix with the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     handlers = task_handlers(build) | more
@@ -52,7 +52,7 @@ def serve(build: Callable[..., Task], **more: Handler) -> None:
 
 
 def task_handlers(build: Callable[..., Task]) -> dict[str, Handler]:
-    """The handlers that know nothing of the framework."""
+    """Returns the handlers that are common to all frameworks."""
     tasks: list[Task] = []
 
     def prepare(**arguments: Any) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def task_handlers(build: Callable[..., Task]) -> dict[str, Handler]:
 
 
 def timed(call: Callable[[], None], seconds: float, least: int) -> list[float]:
-    """Milliseconds of each call, for so many seconds, and so many calls at least."""
+    """Times calls for `seconds`, and `least` calls at least; returns milliseconds."""
     times: list[float] = []
     total = 0.0
     while len(times) < least or total < 1000 * seconds:
@@ -88,9 +88,9 @@ def timed(call: Callable[[], None], seconds: float, least: int) -> list[float]:
 
 
 def product_rate(make: Callable[[int], Any], multiply: Callable[[Any], Any]) -> float:
-    """Operations a second of a large matrix product, the best of a few sizes and times.
+    """Measures operations a second of a large matrix product, the best of some sizes and calls.
 
-    make: n -> a matrix (n, n). multiply: multiplies it by itself and returns when that is done.
+    make: n -> a matrix (n, n). multiply: multiplies it by itself, synchronously.
     """
     rates = []
     for n in (1024, 2048, 3072):
@@ -101,9 +101,9 @@ def product_rate(make: Callable[[int], Any], multiply: Callable[[Any], Any]) -> 
 
 
 def memory(field: str) -> int:
-    """Bytes of this process's memory: VmRSS now, VmHWM at most since `reset_peak`.
+    """Returns bytes of this process's memory: VmRSS now, VmHWM the peak since `reset_peak`.
 
-    0 where there is no /proc, which Linux alone has.
+    0 without /proc, which only Linux has.
     """
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
@@ -111,5 +111,5 @@ def memory(field: str) -> int:
 
 
 def reset_peak() -> None:
-    """Lets VmHWM begin again at the memory held now."""
+    """Resets VmHWM to the current memory."""
     Path("/proc/self/clear_refs").write_text("5")

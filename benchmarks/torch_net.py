@@ -1,6 +1,6 @@
 """The networks in PyTorch, for Python 3.11 or newer: torchvision's, and DKSENet.
 
-The latter's layers and parameters have the names that they have in Flax.
+Layers and parameters of DKSENet have the names of the Flax network.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-MEAN, STD = 0.5, 0.25  # of dkse_jax.data.transform; the comparison of the logits would tell
+MEAN, STD = 0.5, 0.25  # as in dkse_jax.data.transform; checked by comparing logits
 # Number, channels in widths, stride: as in dkse_jax.models.dkse_net.
 SEPARABLE = [(3, 2, 1), (4, 4, 2), (5, 4, 1), (7, 8, 2), (8, 8, 1)]
 SEPARABLE += [(10, 16, 2), (11, 16, 1), (13, 32, 2), (14, 32, 1)]
@@ -25,7 +25,7 @@ class NormReLU(nn.Module):
     last = "conv"
 
     def forward(self, x):
-        """(B, C, H, W) -> (B, C', H', W')."""
+        """Computes (B, C, H, W) -> (B, C', H', W')."""
         return functional.relu(self.norm(getattr(self, self.last)(x)), inplace=True)
 
 
@@ -41,7 +41,7 @@ class Depthwise(NormReLU):
 
 
 class Separable(NormReLU):
-    """Depthwise 3×3, SAME as XLA pads it, then pointwise."""
+    """Depthwise 3×3, padded as XLA's SAME, then pointwise."""
 
     last = "pointwise"
 
@@ -56,7 +56,7 @@ class Separable(NormReLU):
         self.norm = nn.BatchNorm2d(features)
 
     def forward(self, x):
-        """(B, C, H, W) -> (B, features, H / stride, W / stride)."""
+        """Computes (B, C, H, W) -> (B, features, H / stride, W / stride)."""
         x = functional.pad(x, self.pads) if self.pads else x
         return super().forward(self.depthwise(x))
 
@@ -74,7 +74,7 @@ class Branch(NormReLU):
 
 
 class DKSE(nn.Module):
-    """The block, with the shared gate."""
+    """The DKSE block with the shared gate."""
 
     def __init__(self, channels: int, settings: dict[str, Any]):
         super().__init__()
@@ -91,7 +91,7 @@ class DKSE(nn.Module):
         )
 
     def forward(self, x):
-        """(B, C, H, W) -> (B, C, H, W)."""
+        """Computes (B, C, H, W) -> (B, C, H, W)."""
         fused = self.branch_1(x)
         for i in range(2, self.branches + 1):
             fused = fused + getattr(self, f"branch_{i}")(x)
@@ -124,7 +124,7 @@ class DKSENet(nn.Module):
         self.order.append(name)
 
     def forward(self, images):
-        """(B, S, S, 3) uint8 -> the logits (B, K)."""
+        """Computes the logits (B, K) of images (B, S, S, 3) uint8."""
         x = normalised(images)
         for name in self.order:
             x = getattr(self, name)(x)
@@ -133,26 +133,26 @@ class DKSENet(nn.Module):
 
 
 class Published(nn.Module):
-    """A network of torchvision, with its dropout, on images as they come."""
+    """A network of torchvision, with its dropout, for uint8 images."""
 
     def __init__(self, name: str, classes: int):
         super().__init__()
-        from torchvision import models  # the rows of DKSENet do without
+        from torchvision import models  # here, since DKSENet does not need it
 
         self.net = models.get_model(name, num_classes=classes)
 
     def forward(self, images):
-        """(B, S, S, 3) uint8 -> the logits (B, K)."""
+        """Computes the logits (B, K) of images (B, S, S, 3) uint8."""
         return self.net(normalised(images))
 
 
 def normalised(images):
-    """(B, S, S, 3) uint8 -> (B, 3, S, S), channels_last in memory."""
+    """Normalises (B, S, S, 3) uint8 -> (B, 3, S, S), channels_last in memory."""
     return (images.permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
 
 
 def make_net(config: dict[str, Any], arrays: dict[str, np.ndarray]) -> nn.Module:
-    """The config's network with the weights of a benchmarks.jax_side.save_weights."""
+    """Builds the config's network with the weights of `benchmarks.jax_side.save_weights`."""
     name = config["model"]["name"]
     if name == "dkse_net":
         net = DKSENet(config)
@@ -164,7 +164,7 @@ def make_net(config: dict[str, Any], arrays: dict[str, np.ndarray]) -> nn.Module
 
 
 def load(net: DKSENet, arrays: dict[str, np.ndarray]) -> None:
-    """Takes over Flax's variables, params/separable_3/norm/scale and so on, every one of them."""
+    """Loads all of Flax's variables, such as params/separable_3/norm/scale."""
     state = {}
     for key, array in arrays.items():
         _, *names, leaf = key.split("/")
@@ -175,7 +175,7 @@ def load(net: DKSENet, arrays: dict[str, np.ndarray]) -> None:
 
 
 def fold(net: nn.Module) -> None:
-    """Puts every BatchNorm of a DKSENet into the convolution before it; eval mode."""
+    """Folds every BatchNorm of a DKSENet into the convolution before it; sets eval mode."""
     for module in net.eval().modules():
         if isinstance(module, NormReLU):
             fused = fuse_conv_bn_eval(getattr(module, module.last), module.norm)

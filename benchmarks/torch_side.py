@@ -1,6 +1,6 @@
-"""PyTorch's side: the same network and the same train step, channels_last, eager or compiled.
+"""The PyTorch backend: the same network and train step, channels_last, eager or compiled.
 
-Run by the interpreter that --torch-python names: python -m benchmarks.torch_side
+Runs in the interpreter of --torch-python: python -m benchmarks.torch_side
 """
 
 import contextlib
@@ -20,7 +20,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def build(kind: str, config: str, weights: str, compile: bool) -> Task:
-    """The task of a kind, train or inference, on a batch of the config's size."""
+    """Builds the task of a kind, train or inference, on a batch of the config's size."""
     settings = json.loads(config)
     with np.load(weights) as file:
         arrays = dict(file)
@@ -38,7 +38,7 @@ def build(kind: str, config: str, weights: str, compile: bool) -> Task:
 
 
 def inference_task(net: nn.Module, settings: dict, images, compiled: Callable) -> Task:
-    """The logits of a batch, by the folded network."""
+    """Builds the task of computing a batch's logits with the folded network."""
     forward = compiled(net, dynamic=False)
 
     def call() -> None:
@@ -51,7 +51,7 @@ def inference_task(net: nn.Module, settings: dict, images, compiled: Callable) -
 
 
 def train_task(net: nn.Module, settings: dict, images, labels, compiled: Callable) -> Task:
-    """One update, as dkse_jax.training.steps does it."""
+    """Builds the task of one update, as in dkse_jax.training.steps."""
     optimizing = settings["optimizer"]
     pointwise = [m.pointwise.weight for m in net.modules() if isinstance(m, Separable)]
 
@@ -79,31 +79,31 @@ def train_task(net: nn.Module, settings: dict, images, labels, compiled: Callabl
 
 
 def precision(settings: dict):
-    """Autocast to the config's dtype; nothing for float32."""
+    """Returns the context of the config's dtype: autocast, but for float32."""
     if settings["model"]["dtype"] == "float32":
         return contextlib.nullcontext()
     return torch.autocast(DEVICE.type, getattr(torch, settings["model"]["dtype"]))
 
 
 def logits(forward: Callable, images) -> np.ndarray:
-    """(B, K) float32, in full float32."""
+    """Computes (B, K) float32, without TF32."""
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         return forward(images).cpu().numpy()
 
 
 def wait() -> None:
-    """Returns when the accelerator has done what it was given."""
+    """Waits until the accelerator is idle."""
     if DEVICE.type == "cuda":
         torch.cuda.synchronize()
 
 
 def device_peak() -> Callable[[], int] | None:
-    """See Task."""
+    """Returns the function of `Task.device_peak`."""
     return torch.cuda.max_memory_allocated if DEVICE.type == "cuda" else None
 
 
 def roofline(dtype: str) -> dict[str, Any]:
-    """Operations a second of a matrix product."""
+    """Measures operations a second of a matrix product."""
 
     def multiply(matrix) -> None:
         matrix @ matrix

@@ -1,4 +1,4 @@
-"""The processes that are timed, and how they take turns."""
+"""The timed processes, and their interleaved rounds."""
 
 import json
 import os
@@ -14,17 +14,17 @@ import numpy as np
 from dkse_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-TOLERANCE = 1e-4  # of the logits' largest value
+TOLERANCE = 1e-4  # relative to the largest logit
 
 
 class Worker:
-    """A process that answers requests (benchmarks.serving); to be used in a with statement.
+    """A process that answers requests (benchmarks.serving); a context manager.
 
     Args:
-        name: what an error calls it.
+        name: its name in errors.
         command: the program and its arguments, run in the repository's root.
-        log: takes what the process says besides its answers.
-        environment: variables besides our own.
+        log: receives the process's output other than answers.
+        environment: additional variables.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Worker:
         self._process.communicate()
 
     def send(self, do: str, **arguments: Any) -> None:
-        """Sends a request, to be followed by `answer`."""
+        """Sends a request; call `answer` next."""
         assert self._process.stdin is not None
         try:
             print(json.dumps({"do": do, **arguments}), file=self._process.stdin, flush=True)
@@ -63,7 +63,7 @@ class Worker:
             raise self._failure("it ended") from None
 
     def answer(self) -> dict[str, Any]:
-        """Waits for the answer to the last request. Raises UserError where the process failed."""
+        """Waits for the answer to the last request; raises UserError if the process failed."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -85,42 +85,42 @@ class Worker:
 def ask_all(
     workers: Sequence[Worker], do: str, arguments: Callable[[Worker], Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Sends a request to all at once, and returns their answers: not for what is timed."""
+    """Sends a request to all workers concurrently and returns their answers; not for timing."""
     for worker in workers:
         worker.send(do, **arguments(worker))
     return [worker.answer() for worker in workers]
 
 
-def take_turns(
+def interleave(
     workers: Sequence[Worker], rounds: int, seconds: float, most_seconds: float
 ) -> list[list[float]]:
-    """Times the workers A B C A B C ..., one at a time, for so many rounds.
+    """Times the workers in rounds A B C A B C ..., one at a time.
 
-    A turn is at least one call and lasts so many seconds; no round begins after most_seconds,
-    but three are made. Returns for each worker the median milliseconds of each of its turns.
+    In each round a worker runs for `seconds`, at least one call. No round begins after
+    most_seconds, but there are three. Returns each worker's median milliseconds of each round.
     """
-    turns: list[list[float]] = [[] for _ in workers]
+    medians: list[list[float]] = [[] for _ in workers]
     spent = 0.0
     for number in range(rounds):
         if number >= 3 and spent > most_seconds:
             break
-        for worker, medians in zip(workers, turns, strict=True):
+        for worker, of_worker in zip(workers, medians, strict=True):
             times = worker.ask("run", seconds=seconds)["ms"]
-            medians.append(median(times))
+            of_worker.append(median(times))
             spent += sum(times) / 1000
-    return turns
+    return medians
 
 
 def ratios(ours: Sequence[float], other: Sequence[float]) -> list[float]:
-    """How many times ours the other took, round by round."""
+    """Returns other / ours for each round."""
     return [b / a for a, b in zip(ours, other, strict=True)]
 
 
 def check_logits(ours: np.ndarray, other: np.ndarray, name: str) -> float:
-    """Returns the largest difference, as a share of the largest logit.
+    """Returns the largest difference relative to the largest logit.
 
     Raises:
-        UserError: it is above TOLERANCE, or not a number: what was to be timed is not the same.
+        UserError: it is above TOLERANCE or not a number.
     """
     difference = float(np.abs(ours - other).max() / np.abs(ours).max())
     if not difference <= TOLERANCE:

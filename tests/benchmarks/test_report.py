@@ -35,7 +35,7 @@ RESULTS = {
     },
     "rows": [
         {
-            "work": "train step",
+            "case": "train step",
             "other": "torch eager",
             "ours_ms": 2500.0,
             "other_ms": 5000.0,
@@ -46,15 +46,15 @@ RESULTS = {
             "gflop": 100.0,
         },
         {
-            "work": "memory",
+            "case": "memory",
             "other": "torch eager",
             "unit": "MiB",
             "ours": 1000.4,
             "other_value": 1500.2,
             "ratio": 1.4996,
         },
-        {"work": "start", "ours_ms": 12345.0},
-        {"work": "input", "unit": "images/s", "ours": 212.34},
+        {"case": "start", "ours_ms": 12345.0},
+        {"case": "input", "unit": "images/s", "ours": 212.34},
     ],
 }
 
@@ -99,7 +99,7 @@ def test_the_command(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["benchmarks", "--works=train,inferense"], '"inferense"; did you mean "inference"?'),
+        (["benchmarks", "--cases=train,inferense"], '"inferense"; did you mean "inference"?'),
         (["benchmarks", "--torch_python=x"], '--torch_python is not a flag; did you mean "torch-'),
         (["benchmarks", "--rounds=0"], "--rounds is 0, but must be at least 1"),
         (["benchmarks", "--dtype=float16"], '--dtype has no "float16"; did you mean "bfloat16"?'),

@@ -4,7 +4,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from benchmarks.workers import Worker, ask_all, check_logits, ratios, take_turns
+from benchmarks.workers import Worker, ask_all, check_logits, interleave, ratios
 from dkse_jax.errors import UserError
 
 
@@ -19,12 +19,12 @@ class Scripted:
         return {"ms": next(self.answers)}
 
 
-def test_turns_alternate_and_a_turn_is_the_median_of_its_calls():
+def test_workers_are_interleaved_and_a_round_is_the_median_of_its_calls():
     asked = []
     ours = Scripted("ours", [[1.0, 9.0, 2.0], [4.0]], asked)
     other = Scripted("other", [[6.0], [7.0, 9.0]], asked)
-    turns = take_turns([ours, other], rounds=2, seconds=0.5, most_seconds=100.0)
-    assert turns == [[2.0, 4.0], [6.0, 8.0]]
+    times = interleave([ours, other], rounds=2, seconds=0.5, most_seconds=100.0)
+    assert times == [[2.0, 4.0], [6.0, 8.0]]
     assert [name for name, *_ in asked] == ["ours", "other", "ours", "other"]
     assert asked[0] == ("ours", "run", {"seconds": 0.5})
 
@@ -32,11 +32,11 @@ def test_turns_alternate_and_a_turn_is_the_median_of_its_calls():
 @pytest.mark.parametrize(("milliseconds", "rounds"), [(1000.0, 5), (4000.0, 4), (9000.0, 3)])
 def test_rounds_end_when_they_take_too_long_but_there_are_three(milliseconds, rounds):
     workers = [Scripted(name, [[milliseconds]] * 5, []) for name in ("ours", "other")]
-    turns = take_turns(workers, rounds=5, seconds=0.0, most_seconds=30.0)
-    assert [len(turn) for turn in turns] == [rounds, rounds]
+    times = interleave(workers, rounds=5, seconds=0.0, most_seconds=30.0)
+    assert [len(of_worker) for of_worker in times] == [rounds, rounds]
 
 
-def test_ratios_pair_the_turns_of_a_round():
+def test_ratios_pair_the_times_of_a_round():
     assert ratios([1.0, 2.0, 4.0], [3.0, 3.0, 2.0]) == [3.0, 1.5, 0.5]
     with pytest.raises(ValueError, match="shorter"):
         ratios([1.0, 2.0], [3.0])

@@ -1,9 +1,9 @@
-"""What is measured: each work is a name, a guess of its seconds, and a function to rows.
+"""The benchmark cases: each is a name, an estimate of its seconds, and a function to rows.
 
-A row is a JSON object. work and other say what ran against what; ours_ms and other_ms are medians
-of the turns, ratio is the median of other / ours round by round, between ratio_low and ratio_high;
-gflop is the work by direct convolution. What is no time has ours, other_value and unit instead.
-Without another side there is no more than ours.
+A row is a JSON object with the names of the case and of the other backend. ours_ms and other_ms are
+medians over rounds, ratio is the median of other / ours per round, between ratio_low and
+ratio_high; gflop counts direct convolution. A row of another unit has ours, other_value and unit
+instead. Without another backend a row has only ours.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from benchmarks import input_pipeline, startup
-from benchmarks.workers import Worker, ask_all, check_logits, ratios, take_turns
+from benchmarks.workers import Worker, ask_all, check_logits, interleave, ratios
 from configs import art5, base, dkse
 from dkse_jax.config import to_json
 
@@ -29,25 +29,25 @@ TRAIN = (("best", 16), ("figure10", 8), ("resnet50", 8), ("vgg16", 8))  # networ
 INFERENCE = (("best", 1), ("best", 32), ("figure10", 1), ("figure10", 32))
 MEMORY = ("best", 16)
 MEMORY_ROUNDS = 3
-PUBLISHED = {"resnet50": 224, "vgg16": 224}  # torchvision's, by their pixels; others are variants
+PUBLISHED = {"resnet50": 224, "vgg16": 224}  # torchvision's networks and their pixels
 LARGEST_BATCH = 32
-TURN_SECONDS = 0.5  # a turn of short works is several calls
+ROUND_SECONDS = 0.5  # of each backend in a round: several calls of short cases
 JAX_SIDE = [sys.executable, "-m", "benchmarks.jax_side"]
-# Taking all of an accelerator's memory at once would leave none to the other side.
+# JAX would take all of the accelerator's memory, and leave none to the other backend.
 JAX_ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-# What dkse_jax.runtime.reuse_memory asks of glibc, for a process that does not ask.
+# The settings of dkse_jax.runtime.reuse_memory, for processes that do not call it.
 KEEPING = {"GLIBC_TUNABLES": f"glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold={2**35}"}
-MOST_SECONDS = 100.0  # of one work; fewer rounds than asked for where they take longer
+MOST_SECONDS = 100.0  # of one case; longer ones get fewer rounds
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the flags say; folder is temporary, for weights and logits, log for other output.
+    """The flags; folder is temporary, for weights and logits, log for other output.
 
-    published: whether the other sides have torchvision's networks.
+    published: whether the other backends have torchvision's networks.
     """
 
-    works: tuple[str, ...]
+    cases: tuple[str, ...]
     torch_python: str | None
     published: bool
     rounds: int
@@ -57,48 +57,48 @@ class Settings:
     log: IO[str]
 
 
-class Work(NamedTuple):
-    """One line of progress, and the rows that come of it."""
+class Case(NamedTuple):
+    """One line of progress, and the function that measures its rows."""
 
     name: str
     seconds: float  # on two cores, roughly
     measure: Callable[[], list[Row]]
 
 
-def plan(settings: Settings) -> list[Work]:
-    """The works in their order."""
-    works: list[Work] = []
-    if "train" in settings.works:
+def plan(settings: Settings) -> list[Case]:
+    """Returns the cases in their order."""
+    cases: list[Case] = []
+    if "train" in settings.cases:
         for network, batch in TRAIN:
             if settings.published or network not in PUBLISHED:
-                works.append(_comparison(settings, "train", network, batch, 110))
-    if "inference" in settings.works:
+                cases.append(_comparison(settings, "train", network, batch, 110))
+    if "inference" in settings.cases:
         for network, batch in INFERENCE:
-            works.append(_comparison(settings, "inference", network, batch, 45))
-    if "memory" in settings.works:
+            cases.append(_comparison(settings, "inference", network, batch, 45))
+    if "memory" in settings.cases:
         name = f"peak memory, train step, {MEMORY[0]}, batch {MEMORY[1]}"
-        works.append(Work(name, 180, lambda: peak_memory(settings, name)))
-    if "input" in settings.works:
-        works.append(Work("input", 20, lambda: input_pipeline.measure(settings.folder)))
+        cases.append(Case(name, 180, lambda: peak_memory(settings, name)))
+    if "input" in settings.cases:
+        cases.append(Case("input", 20, lambda: input_pipeline.measure(settings.folder)))
         if settings.data_root:
             root = settings.data_root
-            works.append(Work("waiting for data, art5", 60, lambda: waiting(settings, root)))
-    if "startup" in settings.works:
-        works.append(Work("start-up", 60, lambda: startup.measure(settings.folder)))
-    return works
+            cases.append(Case("waiting for data, art5", 60, lambda: waiting(settings, root)))
+    if "startup" in settings.cases:
+        cases.append(Case("start-up", 60, lambda: startup.measure(settings.folder)))
+    return cases
 
 
-def _comparison(settings: Settings, kind: str, network: str, batch: int, seconds: float) -> Work:
+def _comparison(settings: Settings, kind: str, network: str, batch: int, seconds: float) -> Case:
     what = {"train": "train step", "inference": "inference"}[kind]
     pixels = f" at {PUBLISHED[network]} px" if network in PUBLISHED else ""
     name = f"{what}, {network}{pixels}, batch {batch}"
-    return Work(name, seconds, lambda: compare(settings, name, kind, network, batch))
+    return Case(name, seconds, lambda: compare(settings, name, kind, network, batch))
 
 
 def compare(settings: Settings, name: str, kind: str, network: str, batch: int) -> list[Row]:
-    """Ours against each of the others, after all logits were found equal."""
+    """Compares ours with each of the others, after checking that all logits are equal."""
     path, macs = weights(settings, network)
-    with sides(settings) as workers:
+    with backends(settings) as workers:
         ask_all(workers, "prepare", lambda w: task(settings, w.name, kind, network, batch, path))
         files = {worker: settings.folder / f"{worker.name}.npy" for worker in workers}
         ask_all(workers, "logits", lambda worker: {"path": str(files[worker])})
@@ -108,36 +108,36 @@ def compare(settings: Settings, name: str, kind: str, network: str, batch: int) 
             for worker, logits in zip(workers[1:], others, strict=True)
         ]
         ask_all(workers, "run", lambda worker: {"seconds": 0, "least": 2})  # compiles, warms up
-        turns = take_turns(workers, settings.rounds, TURN_SECONDS, MOST_SECONDS)
+        times = interleave(workers, settings.rounds, ROUND_SECONDS, MOST_SECONDS)
     flop = 2 * macs * batch * (3 if kind == "train" else 1)
     return [
         {
-            "work": name,
+            "case": name,
             "other": worker.name,
-            "ours_ms": median(turns[0]),
+            "ours_ms": median(times[0]),
             "other_ms": median(other),
-            "ratio": median(ratios(turns[0], other)),
-            "ratio_low": min(ratios(turns[0], other)),
-            "ratio_high": max(ratios(turns[0], other)),
+            "ratio": median(ratios(times[0], other)),
+            "ratio_low": min(ratios(times[0], other)),
+            "ratio_high": max(ratios(times[0], other)),
             "rounds": len(other),
             "gflop": flop / 1e9,
             "logits_difference": difference,
         }
-        for worker, other, difference in zip(workers[1:], turns[1:], differences, strict=True)
+        for worker, other, difference in zip(workers[1:], times[1:], differences, strict=True)
     ]
 
 
 def peak_memory(settings: Settings, name: str) -> list[Row]:
-    """The most that a process holds during three train steps.
+    """Measures the peak memory of three train steps.
 
-    Each side has a process of its own in every round: what a heap can use again differs between
-    processes, at times by the whole memory of a step.
+    Each backend has a new process in every round, since the reuse of a heap differs between
+    processes, sometimes by the whole memory of a step.
     """
     network, batch = MEMORY
     path, _ = weights(settings, network)
     peaks: dict[str, list[float]] = {}
     for _ in range(min(settings.rounds, MEMORY_ROUNDS)):
-        with sides(settings) as workers:
+        with backends(settings) as workers:
             for worker in workers:
                 arguments = task(settings, worker.name, "train", network, batch, path)
                 worker.ask("prepare", **arguments)
@@ -147,7 +147,7 @@ def peak_memory(settings: Settings, name: str) -> list[Row]:
     (_, ours), *others = peaks.items()
     return [
         {
-            "work": name,
+            "case": name,
             "other": other,
             "unit": "MiB",
             "ours": median(ours),
@@ -162,41 +162,41 @@ def peak_memory(settings: Settings, name: str) -> list[Row]:
 
 
 def waiting(settings: Settings, root: str) -> list[Row]:
-    """The share of a train step of configs/art5.py that is spent waiting for its batch."""
+    """Measures the share of a train step of configs/art5.py spent waiting for its batch."""
     config = art5.get_config()
     config.data.root = root
     with jax_worker(settings) as worker:
         share = worker.ask("waiting", config=to_json(config), steps=40)["share"]
     name = f"share of a train step waiting for data, art5, {config.data.image_size} px"
-    return [{"work": name, "unit": "%", "ours": 100 * share}]
+    return [{"case": name, "unit": "%", "ours": 100 * share}]
 
 
 def roofline(settings: Settings) -> dict[str, Any]:
-    """The machine's limits; flops_per_s is the better of the two frameworks'."""
-    with sides(settings) as workers:
+    """Measures the machine's limits; flops_per_s is the better of the two frameworks'."""
+    with backends(settings) as workers:
         ours, other = (worker.ask("roofline", dtype=settings.dtype) for worker in workers[:2])
     rates = {"ours_flops_per_s": ours["flops_per_s"], "other_flops_per_s": other["flops_per_s"]}
     return ours | rates | {"flops_per_s": max(rates.values())}
 
 
 def task(
-    settings: Settings, side: str, kind: str, network: str, batch: int, weights: str
+    settings: Settings, backend: str, kind: str, network: str, batch: int, weights: str
 ) -> dict[str, Any]:
-    """The arguments of a `prepare` request to a side."""
+    """Returns the arguments of a `prepare` request to a backend."""
     config = network_config(network)
     config.train.batch_size = batch
     config.model.dtype = settings.dtype
-    if side == "plain":
+    if backend == "plain":
         config.model.ops = "plain"
     arguments: dict[str, Any] = {"kind": kind, "config": to_json(config), "weights": weights}
-    if side in ("ours", "plain"):
-        return arguments | {"folded": side == "ours"}
-    return arguments | {"compile": side == "torch.compile"}
+    if backend in ("ours", "plain"):
+        return arguments | {"folded": backend == "ours"}
+    return arguments | {"compile": backend == "torch.compile"}
 
 
 @functools.cache
 def weights(settings: Settings, network: str) -> tuple[str, int]:
-    """The file of a network's weights and images, and its MACs for one image."""
+    """Returns the file of a network's weights and images, and its MACs for one image."""
     path = settings.folder / f"{network}.npz"
     config = network_config(network)
     config.train.batch_size = LARGEST_BATCH
@@ -206,7 +206,7 @@ def weights(settings: Settings, network: str) -> tuple[str, int]:
 
 
 def network_config(network: str) -> ConfigDict:
-    """The config of a network of PUBLISHED or of a variant of configs/dkse.py."""
+    """Returns the config of a network of PUBLISHED or of a variant of configs/dkse.py."""
     if network not in PUBLISHED:
         return dkse.get_config(network)
     config = base.get_config()
@@ -216,22 +216,22 @@ def network_config(network: str) -> ConfigDict:
 
 
 @contextlib.contextmanager
-def sides(settings: Settings) -> Iterator[list[Worker]]:
-    """Fresh processes: ours first, then those that it is compared with."""
-    sides = {"ours": (JAX_SIDE, JAX_ENVIRONMENT)}
+def backends(settings: Settings) -> Iterator[list[Worker]]:
+    """Yields fresh processes: ours first, then those that it is compared with."""
+    commands = {"ours": (JAX_SIDE, JAX_ENVIRONMENT)}
     if settings.torch_python:
         command = [settings.torch_python, "-m", "benchmarks.torch_side"]
-        sides |= {"torch eager": (command, {}), "torch.compile": (command, {})}
-        sides |= {"torch eager, memory kept": (command, KEEPING)}
+        commands |= {"torch eager": (command, {}), "torch.compile": (command, {})}
+        commands |= {"torch eager, memory kept": (command, KEEPING)}
     else:
-        sides["plain"] = (JAX_SIDE, JAX_ENVIRONMENT)
+        commands["plain"] = (JAX_SIDE, JAX_ENVIRONMENT)
     with contextlib.ExitStack() as stack:
         yield [
             stack.enter_context(Worker(name, command, settings.log, environment))
-            for name, (command, environment) in sides.items()
+            for name, (command, environment) in commands.items()
         ]
 
 
 def jax_worker(settings: Settings) -> Worker:
-    """A fresh process of ours."""
+    """Starts a fresh process of ours."""
     return Worker("ours", JAX_SIDE, settings.log, JAX_ENVIRONMENT)

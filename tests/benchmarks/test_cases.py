@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from flax.traverse_util import unflatten_dict
 
-from benchmarks import jax_side, works
+from benchmarks import cases, jax_side
+from benchmarks.cases import Case, Settings, plan, task
 from benchmarks.run import left, run, torch_versions
 from benchmarks.workers import check_logits
-from benchmarks.works import Settings, Work, plan, task
 from dkse_jax.config import to_json
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.errors import UserError
@@ -22,7 +22,7 @@ from dkse_jax.errors import UserError
 
 def settings(**fields) -> Settings:
     defaults = {
-        "works": ("train", "inference", "input", "startup", "memory"),
+        "cases": ("train", "inference", "input", "startup", "memory"),
         "torch_python": None,
         "published": True,
         "rounds": 3,
@@ -35,7 +35,7 @@ def settings(**fields) -> Settings:
 
 
 def test_the_plan():
-    names = [work.name for work in plan(settings(works=("train", "input"), data_root="art5"))]
+    names = [case.name for case in plan(settings(cases=("train", "input"), data_root="art5"))]
     assert names == [
         "train step, best, batch 16",
         "train step, figure10, batch 8",
@@ -45,18 +45,18 @@ def test_the_plan():
         "waiting for data, art5",
     ]
     assert len(plan(settings())) == 11
-    left_out = {work.name for work in plan(settings())} - {
-        work.name for work in plan(settings(published=False))
+    left_out = {case.name for case in plan(settings())} - {
+        case.name for case in plan(settings(published=False))
     }
     assert left_out == set(names[2:4])
 
 
-def test_the_sides_get_the_same_config_in_their_forms():
+def test_the_backends_get_the_same_config_in_their_forms():
     asked = {
-        side: task(settings(dtype="bfloat16"), side, "train", "figure10", 8, "w.npz")
-        for side in ("ours", "plain", "torch eager", "torch.compile")
+        backend: task(settings(dtype="bfloat16"), backend, "train", "figure10", 8, "w.npz")
+        for backend in ("ours", "plain", "torch eager", "torch.compile")
     }
-    configs = {side: json.loads(arguments.pop("config")) for side, arguments in asked.items()}
+    configs = {backend: json.loads(arguments.pop("config")) for backend, arguments in asked.items()}
     assert configs["ours"]["model"]["positions"] == [6, 9, 12]
     assert configs["ours"]["model"]["dtype"] == "bfloat16"
     assert configs["ours"]["train"]["batch_size"] == 8
@@ -64,7 +64,7 @@ def test_the_sides_get_the_same_config_in_their_forms():
     for config in configs.values():
         config["model"].pop("ops", None)
         assert config == configs["ours"]
-    forms = {side: arguments.popitem() for side, arguments in asked.items()}
+    forms = {backend: arguments.popitem() for backend, arguments in asked.items()}
     assert forms == {
         "ours": ("folded", True),
         "plain": ("folded", False),
@@ -90,8 +90,8 @@ def test_published_networks_are_compared_where_there_is_torchvision(
         (tmp_path / "torchvision.py").write_text(f"__version__ = '{torchvision}'")
     planned = []
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(works, "plan", lambda settings: planned.append(settings) or [])
-    monkeypatch.setattr(works, "roofline", lambda settings: {"flops_per_s": 1.0})
+    monkeypatch.setattr(cases, "plan", lambda settings: planned.append(settings) or [])
+    monkeypatch.setattr(cases, "roofline", lambda settings: {"flops_per_s": 1.0})
     torch_python = sys.executable
     assert torch_versions(torch_python) == {
         "torch": f"2.14 (Python {platform.python_version()})"
@@ -110,13 +110,13 @@ def test_published_networks_are_compared_where_there_is_torchvision(
 
 
 def test_the_time_left_follows_the_pace():
-    measured = [Work("a", 10, list), Work("b", 20, list), Work("c", 30, list)]
-    assert left(measured, 0, 0) == 60
-    assert left(measured, 1, 5) == 25
-    assert left(measured, 2, 60) == 60
+    planned = [Case("a", 10, list), Case("b", 20, list), Case("c", 30, list)]
+    assert left(planned, 0, 0) == 60
+    assert left(planned, 1, 5) == 25
+    assert left(planned, 2, 60) == 60
 
 
-class Side:
+class Backend:
     """A worker whose calls take as long as its name says."""
 
     def __init__(self, name, logits=1.0):
@@ -141,19 +141,19 @@ class Side:
 
 
 @pytest.fixture
-def sides(monkeypatch):
-    sides = [Side("ours 2"), Side("other 3"), Side("other 5")]
-    monkeypatch.setattr(works, "sides", lambda settings: contextlib.nullcontext(sides))
-    monkeypatch.setattr(works, "weights", lambda settings, variant: ("w.npz", 10**9))
-    return sides
+def backends(monkeypatch):
+    backends = [Backend("ours 2"), Backend("other 3"), Backend("other 5")]
+    monkeypatch.setattr(cases, "backends", lambda settings: contextlib.nullcontext(backends))
+    monkeypatch.setattr(cases, "weights", lambda settings, variant: ("w.npz", 10**9))
+    return backends
 
 
 @pytest.mark.parametrize(("kind", "gflop"), [("train", 48), ("inference", 16)])
-def test_a_comparison_makes_a_row_for_each_other(sides, tmp_path, kind, gflop):
-    rows = works.compare(settings(folder=tmp_path), "a step", kind, "best", 8)
+def test_a_comparison_makes_a_row_for_each_other(backends, tmp_path, kind, gflop):
+    rows = cases.compare(settings(folder=tmp_path), "a step", kind, "best", 8)
     assert rows == [
         {
-            "work": "a step",
+            "case": "a step",
             "other": f"other {other}",
             "ours_ms": 2.0,
             "other_ms": float(other),
@@ -166,27 +166,27 @@ def test_a_comparison_makes_a_row_for_each_other(sides, tmp_path, kind, gflop):
         }
         for other in (3, 5)
     ]
-    assert sides[1].asked == ["prepare", "logits", "run", "run", "run", "run"]
+    assert backends[1].asked == ["prepare", "logits", "run", "run", "run", "run"]
 
 
-def test_other_logits_stop_a_comparison_before_it_times_anything(sides, tmp_path):
-    sides[2].logits = 1.001
+def test_other_logits_stop_a_comparison_before_it_times_anything(backends, tmp_path):
+    backends[2].logits = 1.001
     with pytest.raises(UserError, match="the logits of other 5 differ"):
-        works.compare(settings(folder=tmp_path), "a step", "train", "best", 8)
-    assert sides[0].asked == ["prepare", "logits"]
+        cases.compare(settings(folder=tmp_path), "a step", "train", "best", 8)
+    assert backends[0].asked == ["prepare", "logits"]
 
 
-def test_memory_is_compared_after_two_steps(sides):
-    first, _ = works.peak_memory(settings(), "memory")
+def test_memory_is_compared_after_two_steps(backends):
+    first, _ = cases.peak_memory(settings(), "memory")
     assert (first["ours"], first["other_value"], first["ratio"]) == (2, 3, 1.5)
     assert (first["ratio_low"], first["ratio_high"], first["rounds"]) == (1.5, 1.5, 3)
-    assert sides[0].asked == ["prepare", "run", "peak"] * 3
-    assert sides[0].arguments["run"] == {"seconds": 0, "least": 2}
-    assert sides[0].arguments["peak"] == {"steps": 3}
+    assert backends[0].asked == ["prepare", "run", "peak"] * 3
+    assert backends[0].arguments["run"] == {"seconds": 0, "least": 2}
+    assert backends[0].arguments["peak"] == {"steps": 3}
 
 
 def test_a_published_network_is_kept_by_its_published_names():
-    config = works.network_config("resnet50")
+    config = cases.network_config("resnet50")
     config.model.name = "resnet18"  # smaller
     image = jax.ShapeDtypeStruct((1, 224, 224, 3), np.float32)
     template = jax.eval_shape(jax_side.make_model(config).init, jax.random.key(0), image)
