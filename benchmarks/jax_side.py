@@ -93,7 +93,7 @@ def train_task(settings: ConfigDict, variables: Any, images: jax.Array, labels: 
     )
     state = jax.device_put(state, sharding.replicated(mesh))
     step: Any = make_train_step(model, optimizer, settings, Transform.of(settings.data), mesh)
-    program = runtime.trimmed(step.lower(state, images, labels).compile())
+    program = runtime.trimmed(step.lower(state, images, labels).compile(), mesh)
     runtime.return_free_memory()
 
     def call() -> None:

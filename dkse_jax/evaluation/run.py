@@ -91,6 +91,7 @@ def evaluate(
             transform=run.transform,
             count=gradcam,
             threads=run.config.data.threads,
+            mesh=trained.mesh,
         )
         log(f"Grad-CAM at {stage}: {len(paths)} pictures in {folder / 'gradcam'}")
     log(f"{split} accuracy {metrics['accuracy']:.4f}; look at {folder / 'confusion.png'}")
