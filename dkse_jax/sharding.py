@@ -8,6 +8,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from dkse_jax.errors import UserError
+from dkse_jax.ops.forms import Target
 
 DATA, FSDP = "data", "fsdp"  # the axes of the mesh
 LEAST_SHARDED = 2**12  # elements; gathering fewer costs more time than it saves memory
@@ -46,6 +47,11 @@ def make_mesh(devices: Sequence[jax.Device], *, fsdp: int = 1) -> Mesh:
     return jax.make_mesh(
         (count // fsdp, fsdp), (DATA, FSDP), axis_types=(AxisType.Auto,) * 2, devices=devices
     )
+
+
+def target_of(mesh: Mesh) -> Target:
+    """Returns what the ops need to know of the mesh."""
+    return Target(mesh.devices.flat[0].platform, mesh.size)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -60,7 +60,7 @@ def evaluate(
     bad = bad_images(source, run.config.data)
     with watch.working():
         log_probabilities = predict(
-            make_forward(run.network, run.transform, trained.mesh),
+            make_forward(trained.network, run.transform, trained.mesh),
             trained.variables,
             source,
             run.transform,

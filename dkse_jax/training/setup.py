@@ -86,7 +86,9 @@ def make_setup(config: ConfigDict, splits: dict[str, Source], mesh: Mesh) -> Set
         splits=splits,
         transform=Transform.of(config.data),
         mesh=mesh,
-        model=create_model(config.model, len(splits["train"].class_names)),
+        model=create_model(
+            config.model, len(splits["train"].class_names), sharding.target_of(mesh)
+        ),
         schedule=schedule,
         optimizer=make_optimizer(config.optimizer, schedule, frozen),
         last_step=last_step,
