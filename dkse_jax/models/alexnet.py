@@ -64,5 +64,6 @@ class AlexNet(nn.Module):
         for name in ("fc6", "fc7"):
             x = nn.Dropout(DROPOUT, deterministic=not train)(x)
             stages[name] = x = DenseReLU(HIDDEN, self.dtype, name=name)(x)
+        stages["pre_logits"] = stages["fc7"]
         stages["logits"] = logits = classifier(self.num_classes, self.dtype)(x)
         return logits, stages

@@ -85,7 +85,8 @@ class DKSENet(nn.Module):
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """(B, H, W, 3) -> the logits (B, num_classes), and every named stage in order.
 
-        A stage is the output of the layer of that name. (What `jax.jit` returns is sorted by name.)
+        A stage is the output of the layer of that name; pre_logits, in every network, is what the
+        classifier sees, (B, C), before dropout. (What `jax.jit` returns is sorted by name.)
         train: normalise by the batch (apply with mutable=["batch_stats"]) and drop out (with an rng
         "dropout"). Raises UserError for images below 32 pixels.
         """
@@ -118,7 +119,7 @@ class DKSENet(nn.Module):
         x = nn.Dropout(self.dropout_before_pool, deterministic=not train)(x)
         with jax.named_scope("pool_15"):
             x = global_average_pool(x, self.ops, self.target)  # (B, C)
-        stages["pool_15"] = x
+        stages["pool_15"] = stages["pre_logits"] = x
         x = nn.Dropout(self.dropout_after_pool, deterministic=not train)(x)
         logits = classifier(self.num_classes, self.dtype)(x)
         stages["logits"] = logits

@@ -152,7 +152,8 @@ class InceptionV4(nn.Module):
             stages[name] = x = inherit(self, Mixed)(branches, name=name)(x, train=train)
 
         with jax.named_scope("average_pool"):
-            stages["average_pool"] = x = global_average_pool(x, self.ops, self.target)  # (B, C)
+            x = global_average_pool(x, self.ops, self.target)  # (B, C)
+        stages["average_pool"] = stages["pre_logits"] = x
         x = nn.Dropout(DROPOUT, deterministic=not train)(x)
         stages["logits"] = logits = classifier(self.num_classes, self.dtype)(x)
         return logits, stages

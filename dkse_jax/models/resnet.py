@@ -104,6 +104,7 @@ class ResNet(nn.Module):
                 stages[name] = x = block(x, train=train)
 
         with jax.named_scope("average_pool"):
-            stages["average_pool"] = x = global_average_pool(x, self.ops, self.target)  # (B, C)
+            x = global_average_pool(x, self.ops, self.target)  # (B, C)
+        stages["average_pool"] = stages["pre_logits"] = x
         stages["logits"] = logits = classifier(self.num_classes, self.dtype)(x)
         return logits, stages

@@ -57,5 +57,6 @@ class VGG(nn.Module):
         for name in ("fc6", "fc7"):
             stages[name] = x = DenseReLU(HIDDEN, self.dtype, name=name)(x)
             x = nn.Dropout(DROPOUT, deterministic=not train)(x)
+        stages["pre_logits"] = stages["fc7"]
         stages["logits"] = logits = classifier(self.num_classes, self.dtype)(x)
         return logits, stages
