@@ -67,7 +67,7 @@ def make_forward(
     settings: ConfigDict, variables: Any, images: jax.Array, folded: bool
 ) -> Callable[[jax.Array], jax.Array]:
     """The compiled uint8 (B, S, S, 3) -> logits (B, K), for such images and in eval mode."""
-    model, transform = make_model(settings), Transform.of(settings.data)
+    model, transform = make_model(settings, one_device()), Transform.of(settings.data)
     if folded:
         variables = prepare(model, variables, settings.data.image_size)
     variables = jax.device_put(variables)
@@ -83,7 +83,8 @@ def make_forward(
 
 def train_task(settings: ConfigDict, variables: Any, images: jax.Array, labels: jax.Array) -> Task:
     """One update by the product's train step."""
-    model, mesh = make_model(settings), one_device()
+    mesh = one_device()
+    model = make_model(settings, mesh)
     optimizer = make_optimizer(settings.optimizer, make_schedule(settings.optimizer, STEPS))
     state = TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -93,7 +94,7 @@ def train_task(settings: ConfigDict, variables: Any, images: jax.Array, labels: 
     )
     state = jax.device_put(state, sharding.replicated(mesh))
     step: Any = make_train_step(model, optimizer, settings, Transform.of(settings.data), mesh)
-    program = runtime.trimmed(step.lower(state, images, labels).compile())
+    program = runtime.trimmed(step.lower(state, images, labels).compile(), mesh)
     runtime.return_free_memory()
 
     def call() -> None:
@@ -106,9 +107,10 @@ def train_task(settings: ConfigDict, variables: Any, images: jax.Array, labels: 
     return Task(call, logits, device_peak())
 
 
-def make_model(settings: ConfigDict) -> nn.Module:
-    """The config's network for as many classes as the embedded data set has."""
-    return create_model(settings.model, settings.data.synthetic.kinds)
+def make_model(settings: ConfigDict, mesh: Mesh) -> nn.Module:
+    """The config's network for as many classes as the embedded data set has, on the mesh."""
+    kinds = settings.data.synthetic.kinds
+    return create_model(settings.model, kinds, sharding.target_of(mesh))
 
 
 def one_device() -> Mesh:
@@ -138,8 +140,9 @@ def save_weights(config: str, path: str) -> dict[str, Any]:
     """
     settings = from_json(config)
     size, classes = settings.data.image_size, settings.data.synthetic.kinds
-    model = make_model(settings)
-    state = initialise(lambda: create_state(model, optax.identity(), size, 0), one_device())
+    mesh = one_device()
+    model = make_model(settings, mesh)
+    state = initialise(lambda: create_state(model, optax.identity(), size, 0), mesh)
     rng = np.random.default_rng(0)
     variables = jax.tree.map(np.array, state.variables())
     for key, leaf in flatten_dict(variables, sep="/").items():
@@ -165,7 +168,7 @@ def from_arrays(settings: ConfigDict, arrays: dict[str, np.ndarray]) -> Any:
     """The variables that `to_arrays` made arrays of."""
     if settings.model.name in RULES:
         image = jax.ShapeDtypeStruct((1, *2 * [settings.data.image_size], 3), jnp.float32)
-        template = jax.eval_shape(make_model(settings).init, jax.random.key(0), image)
+        template = jax.eval_shape(make_model(settings, one_device()).init, jax.random.key(0), image)
         return import_tensors(settings.model.name, arrays, template)
     return unflatten_dict(arrays, sep="/")
 
@@ -197,9 +200,9 @@ def waiting(config: str, steps: int, skipped: int = 8) -> dict[str, Any]:
     """
     settings = from_json(config)
     examples = load_splits(settings.data, settings.seed)["train"]
-    model = create_model(settings.model, len(examples.class_names))
-    optimizer = make_optimizer(settings.optimizer, make_schedule(settings.optimizer, STEPS))
     mesh, transform = one_device(), Transform.of(settings.data)
+    model = create_model(settings.model, len(examples.class_names), sharding.target_of(mesh))
+    optimizer = make_optimizer(settings.optimizer, make_schedule(settings.optimizer, STEPS))
     state = initialise(lambda: create_state(model, optimizer, transform.size, 0), mesh)
     step: Any = make_train_step(model, optimizer, settings, transform, mesh)
     metrics = None

@@ -22,7 +22,8 @@ from dkse_jax.training.steps import make_train_step
 def build(config: str, fsdp: int) -> Task:
     """One update by the product's train step, with so many devices for each copy of the state."""
     settings = from_json(config)
-    mesh, model = sharding.make_mesh(fsdp=fsdp), make_model(settings)
+    mesh = runtime.default_mesh(fsdp)
+    model = make_model(settings, mesh)
     transform = Transform.of(settings.data)
     optimizer = make_optimizer(settings.optimizer, make_schedule(settings.optimizer, STEPS))
     state = initialise(lambda: create_state(model, optimizer, transform.size, 0), mesh)
@@ -35,7 +36,7 @@ def build(config: str, fsdp: int) -> Task:
         sharding.batch_sharding(mesh),
     )
     step: Any = make_train_step(model, optimizer, settings, transform, mesh)
-    program = runtime.trimmed(step.lower(state, images, labels).compile())
+    program = runtime.trimmed(step.lower(state, images, labels).compile(), mesh)
     runtime.return_free_memory()
 
     def call() -> None:

@@ -72,7 +72,7 @@ def stream(
         threads: that read images.
         bad: collects unreadable images, which are left out; without it they raise BadImage.
     """
-    batch_size = round_up_to_devices(batch_size)
+    batch_size = round_up_to_devices(batch_size, mesh)
     sent: tuple[jax.Array, np.ndarray] | None = None
     batches = evaluation_batches(
         images,

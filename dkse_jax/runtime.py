@@ -1,4 +1,4 @@
-"""Settings of the whole process: the compilation cache and the memory allocator."""
+"""The machine at hand: its devices, and the process's settings of cache and memory allocator."""
 
 import contextlib
 import ctypes
@@ -55,18 +55,18 @@ def return_free_memory() -> None:
     _glibc("malloc_trim", 0)
 
 
-def trimmed(program: jax.stages.Compiled) -> Callable[..., Any]:
-    """The program; on a CPU a call that leaves the process larger than it need be gives that back.
+def trimmed(program: jax.stages.Compiled, mesh: Mesh) -> Callable[..., Any]:
+    """Wraps a step compiled for the mesh; on CPU, returns freed pages that the next cannot reuse.
 
     glibc asks for a little more than a block in order to align it, and leaves the rest behind it;
     once a small block has taken that rest, the next step's large block does not fit there and takes
     as much again (glibc's bug 30723, mended in 2.39). Where that happens shows in the memory held.
     To give it back costs the time to clear as much anew, so each time allows one block more.
     """
-    if jax.default_backend() != "cpu":
+    if mesh.devices.flat[0].platform != "cpu":
         return program
     analysis: Any = program.memory_analysis()
-    block = analysis.temp_size_in_bytes * jax.local_device_count()
+    block = analysis.temp_size_in_bytes * len(mesh.local_devices)
     limit, allowed = 0, block + block // 2
 
     def call(*arguments: Any) -> Any:

@@ -8,15 +8,15 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from dkse_jax.errors import UserError
+from dkse_jax.ops.forms import Target
 
 DATA, FSDP = "data", "fsdp"  # the axes of the mesh
 LEAST_SHARDED = 2**12  # elements; gathering fewer costs more time than it saves memory
 
 
-def check_batch_size(batch_size: int, accumulate: int = 1) -> None:
-    """Refuses a batch whose micro-batches, so many, cannot be divided evenly over the devices."""
-    devices = jax.device_count()
-    shares = devices * accumulate
+def check_batch_size(batch_size: int, accumulate: int, mesh: Mesh) -> None:
+    """Raises UserError unless each of `accumulate` micro-batches divides evenly over the mesh."""
+    devices, shares = mesh.size, mesh.size * accumulate
     if batch_size % shares:
         parts = f" in config.train.accumulate={accumulate} micro-batches" if accumulate > 1 else ""
         raise UserError(
@@ -25,19 +25,18 @@ def check_batch_size(batch_size: int, accumulate: int = 1) -> None:
         )
 
 
-def round_up_to_devices(batch_size: int) -> int:
-    """The least batch of at least that size that can be divided evenly over the devices."""
-    return -(-batch_size // jax.device_count()) * jax.device_count()
+def round_up_to_devices(batch_size: int, mesh: Mesh) -> int:
+    """Returns the smallest multiple of the mesh's devices that is at least batch_size."""
+    return -(-batch_size // mesh.size) * mesh.size
 
 
-def make_mesh(devices: Sequence[jax.Device] | None = None, *, fsdp: int = 1) -> Mesh:
-    """The devices, by default all there are, on the axes data and fsdp, of which fsdp has so many.
+def make_mesh(devices: Sequence[jax.Device], *, fsdp: int = 1) -> Mesh:
+    """Builds a (data, fsdp) mesh of the devices, with `fsdp` of them along the second axis.
 
-    Batches are divided over both, the state over fsdp alone: see `partition`. Auto axes: flax's
-    Dropout and BatchNorm do not trace with Explicit ones. Raises UserError for an fsdp that does
-    not divide the number of devices.
+    Batches are divided over both axes, the state over fsdp alone: see `partition`. Auto axes:
+    flax's Dropout and BatchNorm do not trace with Explicit ones. Raises UserError for an fsdp that
+    does not divide the number of devices.
     """
-    devices = jax.devices() if devices is None else devices
     count = len(devices)
     if count % fsdp:
         divisors = [number for number in range(1, count + 1) if count % number == 0]
@@ -48,6 +47,11 @@ def make_mesh(devices: Sequence[jax.Device] | None = None, *, fsdp: int = 1) -> 
     return jax.make_mesh(
         (count // fsdp, fsdp), (DATA, FSDP), axis_types=(AxisType.Auto,) * 2, devices=devices
     )
+
+
+def target_of(mesh: Mesh) -> Target:
+    """Returns what the ops need to know of the mesh."""
+    return Target(mesh.devices.flat[0].platform, mesh.size)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -25,7 +25,7 @@ import resource
 import jax, jax.numpy as jnp
 from dkse_jax import sharding, runtime
 {setting}
-split = sharding.batch_sharding(sharding.make_mesh())
+split = sharding.batch_sharding(runtime.default_mesh())
 x = jax.device_put(jnp.zeros((len(jax.devices()) * 2**20, 16)), split)
 step = jax.jit(lambda x: (x @ jnp.eye(16))[::-1] @ jnp.eye(16)).lower(x).compile()
 runtime.return_free_memory()
@@ -58,7 +58,7 @@ def test_a_step_gets_the_memory_of_the_one_before(count):
 
 
 def test_a_step_whose_block_no_longer_fits_gives_the_old_one_back(monkeypatch):
-    block, base = 64 * jax.local_device_count(), 1000
+    block, base = 64 * len(jax.local_devices()), 1000
     held, given_back = [base], []
 
     def give_back():
@@ -69,7 +69,7 @@ def test_a_step_whose_block_no_longer_fits_gives_the_old_one_back(monkeypatch):
     monkeypatch.setattr(runtime, "return_free_memory", give_back)
     takes = mock.Mock(side_effect=lambda blocks: held.__setitem__(0, held[0] + blocks * block))
     takes.memory_analysis.return_value = SimpleNamespace(temp_size_in_bytes=64)
-    call = runtime.trimmed(takes)
+    call = runtime.trimmed(takes, runtime.default_mesh())
     for blocks in (1, 1, 0, 1, 1, 1, 0, 1):
         call(blocks)
     # After the first call, then where one block more than allowed is held, which is one more each
@@ -104,7 +104,7 @@ def test_one_rule_says_how_an_array_is_divided(shape, fsdp, expected):
 
 
 def test_the_mesh_divides_batches_over_both_axes_and_the_state_over_one():
-    mesh = sharding.make_mesh(fsdp=4)
+    mesh = runtime.default_mesh(4)
     assert dict(mesh.shape) == {"data": 2, "fsdp": 4}
     assert dict(sharding.make_mesh(jax.devices()[:2]).shape) == {"data": 2, "fsdp": 1}
     state = {"kernel": np.zeros((64, 128)), "bias": np.zeros(128)}
@@ -122,7 +122,7 @@ def test_fsdp_that_does_not_divide_the_devices_is_refused(fsdp, nearest):
     with pytest.raises(
         UserError, match=rf"fsdp is {fsdp}, .* 8 devices; .* that does is {nearest}"
     ):
-        sharding.make_mesh(fsdp=fsdp)
+        runtime.default_mesh(fsdp)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,7 @@ def test_fsdp_that_does_not_divide_the_devices_is_refused(fsdp, nearest):
     ],
 )
 def test_a_batch_that_cannot_be_shared_is_refused(batch_size, accumulate, sentence):
-    sharding.check_batch_size(8 * accumulate * 3, accumulate)
+    mesh = runtime.default_mesh()
+    sharding.check_batch_size(8 * accumulate * 3, accumulate, mesh)
     with pytest.raises(UserError, match=sentence):
-        sharding.check_batch_size(batch_size, accumulate)
+        sharding.check_batch_size(batch_size, accumulate, mesh)

@@ -1,8 +1,12 @@
+import ast
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import dkse_jax
+
+ROOT = Path(dkse_jax.__file__).parent
 
 
 def test_neither_tensorflow_nor_torch_is_ever_imported():
@@ -46,3 +50,30 @@ def test_the_package_is_quick_to_import_and_offers_its_public_names():
     assert {"create_model", "list_models", "load", "train", "evaluate"} <= set(names.split())
     assert set(eval(found)) == {True}
     assert dkse_jax.__version__.count(".") == 2
+
+
+ASKS = {"devices", "device_count", "local_devices", "local_device_count", "default_backend"}
+MAY_ASK = ("runtime.py", "cli/", "distributed/", "files.py")  # the last for the cache folder
+
+
+def questions(text):
+    """The questions that a module puts to the machine: jax.devices and the like, os.environ."""
+    names = {"os": {"environ", "getenv", "environb"}, "jax": ASKS}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.attr in names.get(node.value.id, ()):
+                yield f"{node.value.id}.{node.attr}"
+        elif isinstance(node, ast.ImportFrom) and node.module in names:
+            yield from (alias.name for alias in node.names if alias.name in names[node.module])
+
+
+def test_nothing_below_the_scripts_asks_the_machine():
+    files = {path.relative_to(ROOT).as_posix(): path for path in ROOT.rglob("*.py")}
+    found = {name: list(questions(path.read_text())) for name, path in files.items()}
+    assert found["runtime.py"]
+    assert not {
+        name: asked for name, asked in found.items() if asked and not name.startswith(MAY_ASK)
+    }
+    assert list(questions("from os import environ\njax.device_count() + jax.devices")) == [
+        *("environ", "jax.device_count", "jax.devices")
+    ]

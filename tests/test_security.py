@@ -17,7 +17,7 @@ import pytest
 import tensorstore
 from PIL import Image
 
-from dkse_jax import sharding
+from dkse_jax import runtime, sharding
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation import run as evaluation_run
 from dkse_jax.text import plain_text
@@ -112,7 +112,7 @@ BIAS = state()[0]["params"]["logits"]["bias"]
 
 
 def restore(workdir: Path):
-    target = sharding.abstract(state(), sharding.make_mesh())
+    target = sharding.abstract(state(), runtime.default_mesh())
     return checkpoint.restore(workdir, STEP, *target)
 
 

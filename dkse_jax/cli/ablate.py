@@ -54,8 +54,10 @@ def main() -> None:
     if SEEDS.value < 1:
         raise UserError(f"--seeds is {SEEDS.value}, but must be at least 1")
 
+    from dkse_jax import runtime
     from dkse_jax.experiments.ablation import run_table
 
+    runtime.configure()
     without_rows = [text for text in sys.argv[1:] if not text.lstrip("-").startswith("rows=")]
     run_table(
         TABLE.value,

@@ -36,9 +36,11 @@ flags.adopt_module_key_flags(distributed_flags, FLAGS)
 def main() -> None:
     """Trains; checks the flags before slow imports."""
     with distributed_flags.join_by_flags(FLAGS):
+        from dkse_jax import runtime
         from dkse_jax.distributed.processes import broadcast
         from dkse_jax.training.loop import train
 
+        runtime.configure()
         own = own_workdir(FLAGS["config"])
         train(CONFIG.value, Path(WORKDIR.value or broadcast(lambda: str(own))))
 

@@ -55,6 +55,7 @@ def write_overlays(
     transform: Transform,
     count: int,
     threads: int,
+    mesh: Mesh,
 ) -> list[pathlib.Path]:
     """Writes folder/<class>.png for every class that has examples, and returns the paths.
 
@@ -70,6 +71,7 @@ def write_overlays(
         transform: of the network's input.
         count: examples of each class.
         threads: that read pictures.
+        mesh: of `make_explain`.
     """
     folder.mkdir()
     predictions = log_probabilities.argmax(axis=1)
@@ -80,7 +82,7 @@ def write_overlays(
         chosen = choose_examples(log_probabilities[:, label], of_class, count)
         if not chosen:
             continue
-        maps = _maps(explain, source, chosen, predictions, transform, threads)
+        maps = _maps(explain, source, chosen, predictions, transform, threads, mesh)
         examples = [
             pictures.Example(
                 image=_pair(centre_view(source.read(i, pictures.TILE), pictures.TILE), heat),
@@ -165,10 +167,11 @@ def _maps(
     predictions: np.ndarray,
     transform: Transform,
     threads: int,
+    mesh: Mesh,
 ) -> np.ndarray:
     """(n, H, W): the maps of the chosen examples for the classes predicted."""
     part = subset(source, np.array(chosen))
-    batch_size = round_up_to_devices(_BATCH)
+    batch_size = round_up_to_devices(_BATCH, mesh)
     maps, done = [], 0
     for batch in evaluation_batches(part, transform, batch_size=batch_size, threads=threads):
         size = int(batch["real"].sum())

@@ -60,7 +60,7 @@ def evaluate(
     bad = bad_images(source, run.config.data)
     with watch.working():
         log_probabilities = predict(
-            make_forward(run.network, run.transform, trained.mesh),
+            make_forward(trained.network, run.transform, trained.mesh),
             trained.variables,
             source,
             run.transform,
@@ -91,6 +91,7 @@ def evaluate(
             transform=run.transform,
             count=gradcam,
             threads=run.config.data.threads,
+            mesh=trained.mesh,
         )
         log(f"Grad-CAM at {stage}: {len(paths)} pictures in {folder / 'gradcam'}")
     log(f"{split} accuracy {metrics['accuracy']:.4f}; look at {folder / 'confusion.png'}")

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from dkse_jax import runtime
 from dkse_jax.config import steps, validate
 from dkse_jax.console import log
 from dkse_jax.data.sources import load_splits
@@ -33,6 +35,7 @@ def run_table(
     only: Sequence[str],
     workdir: Path,
     command: str,
+    mesh: Mesh | None = None,
 ) -> None:
     """Trains the rows of a table with the seeds 0, 1, ... and writes the table.
 
@@ -47,10 +50,12 @@ def run_table(
         only: the names of the rows to run; empty for all.
         workdir: for runs of this config; tables in the same workdir share equal rows.
         command: the command line of this table, printed with it.
+        mesh: to train on; by default all devices, of which base.devices.fsdp divide the state.
 
     Raises:
         UserError: a mistake in the arguments or in the config of a row, before any run.
     """
+    mesh = runtime.default_mesh(base.devices.fsdp) if mesh is None else mesh
     splits = load_splits(base.data, base.seed)
     rows = rows_of(table, base, variants, splits["train"].class_names)
     chosen = _chosen(rows, only)
@@ -59,7 +64,7 @@ def run_table(
         for seed in range(seeds):
             folder = runs.run_workdir(workdir, row, seed)
             description.check_workdir(folder, runs.config_of(row, seed, base))
-    costs = {row.name: _seconds(row, base, len(splits["train"])) for row in rows}
+    costs = {row.name: _seconds(row, base, len(splits["train"]), mesh) for row in rows}
     pending = [
         (row, seed)
         for seed in range(seeds)
@@ -88,7 +93,7 @@ def run_table(
     started, guessed = time.monotonic(), 0.0
     for number, (row, seed) in enumerate(pending, start=1):
         print(f"\nrun {number} of {len(pending)}: {row.name}, seed {seed}", flush=True)
-        runs.run(row, seed, base, workdir)
+        runs.run(row, seed, base, workdir, mesh)
         guessed += costs[row.name]
         pace = (time.monotonic() - started) / guessed
         write()
@@ -105,13 +110,13 @@ def _chosen(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:
     return [row for row in rows if row.name in only or not only]
 
 
-def _seconds(row: Row, base: ConfigDict, examples: int) -> float:
+def _seconds(row: Row, base: ConfigDict, examples: int, mesh: Mesh) -> float:
     """Estimates the seconds of one run of a row on this machine."""
     if row.classifier:
         return CLASSIFIER_SECONDS_AN_IMAGE * examples
     config = runs.config_of(row, 0, base)
     _, macs = totals(count(create_model(config.model, 5), config.data.image_size))
-    return guessed_seconds(macs, steps(config, examples) * config.train.batch_size)
+    return guessed_seconds(macs, steps(config, examples) * config.train.batch_size, mesh)
 
 
 def _finished(row: Row, seeds: int, workdir: Path) -> dict[int, dict[str, Any]]:

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from dkse_jax import sharding
@@ -52,7 +52,7 @@ def read_record(workdir: Path, row: Row, seed: int) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def run(row: Row, seed: int, base: ConfigDict, workdir: Path) -> None:
+def run(row: Row, seed: int, base: ConfigDict, workdir: Path, mesh: Mesh) -> None:
     """Trains and evaluates a row with a seed and writes its record, unless it is finished.
 
     Raises:
@@ -67,26 +67,26 @@ def run(row: Row, seed: int, base: ConfigDict, workdir: Path) -> None:
     record.parent.mkdir(parents=True, exist_ok=True)
     interrupted = record.exists()
     write_atomically(record, "{}\n")
-    results = _classified(row, config, folder) if row.classifier else _trained(config, folder)
+    results = _classified(row, config, folder) if row.classifier else _trained(config, folder, mesh)
     if interrupted:
         # Only the time since the last start is known, not that of the whole run.
         results["minutes"] = None
     write_atomically(record, json.dumps(results, indent=2) + "\n")
 
 
-def _trained(config: ConfigDict, folder: Path) -> dict[str, Any]:
+def _trained(config: ConfigDict, folder: Path, mesh: Mesh) -> dict[str, Any]:
     """Trains and evaluates a network; returns its metrics, size and times."""
     start = time.monotonic()
-    train(config, folder)
+    train(config, folder, mesh)
     minutes = (time.monotonic() - start) / 60
-    metrics = evaluate(folder)
+    metrics = evaluate(folder, mesh=mesh)
     parameters, macs = totals(count(read_run(folder).network, config.data.image_size))
     return {
         **_chosen(metrics),
         "parameters": parameters,
         "macs": macs,
         "minutes": minutes,
-        "milliseconds": milliseconds_an_image(folder),
+        "milliseconds": milliseconds_an_image(folder, mesh),
     }
 
 
@@ -154,9 +154,9 @@ def _features(split: Source, config: ConfigDict, workdir: Path) -> Described:
         return Described(kept["features"], float(kept["seconds"]))
 
 
-def milliseconds_an_image(run_folder: Path) -> float:
+def milliseconds_an_image(run_folder: Path, mesh: Mesh) -> float:
     """Measures the median milliseconds to classify one image with the best weights of a run."""
-    trained = load(run_folder, mesh=sharding.make_mesh(jax.devices()[:1]))
+    trained = load(run_folder, mesh=sharding.make_mesh(mesh.local_devices[:1]))
     size = trained.transform.size
     image = np.zeros((1, size, size, 3), np.uint8)
     times = []

@@ -14,6 +14,7 @@ from dkse_jax.models.dkse_net import DKSENet
 from dkse_jax.models.inception_v4 import InceptionV4
 from dkse_jax.models.resnet import ResNet
 from dkse_jax.models.vgg import VGG
+from dkse_jax.ops.forms import ANY, Target
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "alexnet": AlexNet,
@@ -35,11 +36,11 @@ def list_models() -> list[str]:
     return list(MODELS)
 
 
-def create_model(model_config: ConfigDict, num_classes: int) -> nn.Module:
+def create_model(model_config: ConfigDict, num_classes: int, target: Target = ANY) -> nn.Module:
     """Returns the network that `config.model` describes, for num_classes classes.
 
     Its `apply(variables, images, train=...)` returns (logits, stages). All networks read the fields
-    name, ops and dtype; dkse_net reads all.
+    name, ops and dtype; dkse_net reads all. target: of the mesh to run on: `sharding.target_of`.
 
     Raises:
         UserError: an unknown name or dtype, or fields that do not fit each other.
@@ -52,4 +53,4 @@ def create_model(model_config: ConfigDict, num_classes: int) -> nn.Module:
         raise UserError(f'no dtype "{dtype}"{nearest(dtype, DTYPES)}')
     if name != "dkse_net":
         fields = {"ops": fields["ops"]}
-    return MODELS[name](num_classes, dtype=jnp.dtype(dtype), **fields)
+    return MODELS[name](num_classes, dtype=jnp.dtype(dtype), target=target, **fields)

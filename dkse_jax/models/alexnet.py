@@ -4,16 +4,15 @@ In the one-column layout of Krizhevsky 2014, "One weird trick for parallelizing 
 networks", which is torchvision's: without local response normalisation and without groups.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
 from dkse_jax.choices import LEAST_IMAGE_SIZES
-from dkse_jax.models.layers import ConvReLU, DenseReLU, check_image_size, classifier
+from dkse_jax.models.layers import ConvReLU, DenseReLU, check_image_size, classifier, inherit
 from dkse_jax.models.pooling import adaptive_average_pool, max_pool
+from dkse_jax.ops.forms import ANY, Target
 
 GRID = 6  # side of the map that the fully connected layers see
 HIDDEN = 4096
@@ -30,11 +29,15 @@ CONVOLUTIONS = (
 
 
 class AlexNet(nn.Module):
-    """Five convolutions and three fully connected layers; ops and dtype are those of `DKSENet`."""
+    """Five convolutions and three fully connected layers.
+
+    ops, dtype and target are those of `DKSENet`.
+    """
 
     num_classes: int
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
+    target: Target = ANY
 
     @nn.compact
     def __call__(
@@ -45,12 +48,11 @@ class AlexNet(nn.Module):
         train: drop out (with an rng "dropout"). Raises UserError for images below 64 pixels.
         """
         check_image_size(images, LEAST_IMAGE_SIZES["alexnet"], "AlexNet")
-        shared: dict[str, Any] = {"ops": self.ops, "dtype": self.dtype}
         stages: dict[str, jax.Array] = {}
 
         x = images
         for i, (features, kernel, stride, padding, pool) in enumerate(CONVOLUTIONS, start=1):
-            conv = ConvReLU(features, kernel, stride, padding, name=f"conv{i}", **shared)
+            conv = inherit(self, ConvReLU)(features, kernel, stride, padding, name=f"conv{i}")
             stages[f"conv{i}"] = x = conv(x, train=train)
             if pool:
                 with jax.named_scope(f"max_pool{i}"):
@@ -58,9 +60,10 @@ class AlexNet(nn.Module):
 
         with jax.named_scope("average_pool"):
             stages["average_pool"] = x = adaptive_average_pool(x, GRID)
-        x = x.reshape(len(x), -1)  # (B, 6·6·256)
+        x = x.reshape(x.shape[0], -1)  # (B, 6·6·256)
         for name in ("fc6", "fc7"):
             x = nn.Dropout(DROPOUT, deterministic=not train)(x)
             stages[name] = x = DenseReLU(HIDDEN, self.dtype, name=name)(x)
+        stages["pre_logits"] = stages["fc7"]
         stages["logits"] = logits = classifier(self.num_classes, self.dtype)(x)
         return logits, stages

@@ -5,7 +5,6 @@ Networks". DKSE is the paper's block.
 """
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +18,14 @@ from dkse_jax.models.layers import (
     ConvNorm,
     conv_norm,
     he_normal,
+    inherit,
     lecun_normal,
     prepared,
     wide_dtype,
 )
 from dkse_jax.models.pooling import global_average_pool
 from dkse_jax.ops.conv import add_kernels, conv, transform
+from dkse_jax.ops.forms import ANY, Target
 
 GATES = ("shared_sigmoid", "branch_sigmoid", "selective_softmax")
 BRANCH_NORMS = ("bn_relu", "none")
@@ -93,13 +94,14 @@ class Branch(nn.Module):
     branch_norm: str = "bn_relu"
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
+    target: Target = ANY
 
     def setup(self) -> None:
         """Declares the convolution and the norm."""
-        shared: dict[str, Any] = {"ops": self.ops, "dtype": self.dtype}
-        self.conv = Conv(self.features, self.features, self.kernel_size, self.dilation, **shared)
+        conv = inherit(self, Conv)
+        self.conv = conv(self.features, self.features, self.kernel_size, self.dilation)
         if self.branch_norm == "bn_relu":
-            self.norm = BatchNorm(self.features, **shared)
+            self.norm = inherit(self, BatchNorm)(self.features)
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """(B, H, W, features) -> the same shape."""
@@ -124,6 +126,7 @@ class DKSE(nn.Module):
     branch_norm: str = "bn_relu"
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
+    target: Target = ANY
 
     def __post_init__(self) -> None:
         check_block(
@@ -139,13 +142,9 @@ class DKSE(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """(B, H, W, C) -> (B, H, W, C)."""
         dilations = self.dilations or (1,) * len(self.kernel_sizes)
-        shared: dict[str, Any] = {
-            "branch_norm": self.branch_norm,
-            "ops": self.ops,
-            "dtype": self.dtype,
-        }
+        branch = inherit(self, Branch)
         branches = [
-            Branch(x.shape[-1], k, d, name=f"branch_{i}", **shared)
+            branch(x.shape[-1], k, d, self.branch_norm, name=f"branch_{i}")
             for i, (k, d) in enumerate(zip(self.kernel_sizes, dilations, strict=True), start=1)
         ]
         gate = Gate(self.gate, len(branches), self.reduction, dtype=self.dtype, name="gate")
@@ -173,9 +172,9 @@ class DKSE(nn.Module):
             total = add_kernels([(branch.conv.kernel, branch.dilation) for branch in branches])
             return total.astype(self.dtype)
 
-        ready = partial(transform, form=self.ops)
+        ready = partial(transform, form=self.ops, target=self.target)
         weights = prepared(self, "kernel", kernel, ready)
-        return conv(x.astype(self.dtype), weights, form=self.ops)
+        return conv(x.astype(self.dtype), weights, form=self.ops, target=self.target)
 
 
 class SK(nn.Module):
@@ -192,6 +191,7 @@ class SK(nn.Module):
     reduction: int = 16
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
+    target: Target = ANY
 
     def __post_init__(self) -> None:
         check_branches(self.kernel_sizes, self.dilations, self.reduction)
@@ -200,15 +200,14 @@ class SK(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """(B, H, W, C) -> (B, H, W, C)."""
-        shared: dict[str, Any] = {"ops": self.ops, "dtype": self.dtype}
         batch, channels = x.shape[0], x.shape[-1]
         maps = [
-            Branch(channels, k, d, name=f"branch_{i}", **shared)(x, train=train)
+            inherit(self, Branch)(channels, k, d, name=f"branch_{i}")(x, train=train)
             for i, (k, d) in enumerate(zip(self.kernel_sizes, self.dilations, strict=True), start=1)
         ]
         z = global_average_pool(_sum(maps))[:, None, None, :]
         hidden = max(channels // self.reduction, SK_LEAST_HIDDEN)
-        z = ConvNorm(hidden, 1, name="reduce", **shared)(z, train=train)  # (B, 1, 1, hidden)
+        z = inherit(self, ConvNorm)(hidden, 1, name="reduce")(z, train=train)  # (B, 1, 1, hidden)
         expand = nn.Dense(
             len(maps) * channels,
             use_bias=False,

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +11,10 @@ from jax.typing import DTypeLike
 from dkse_jax.choices import ATTENTIONS, BLOCK_CHANNELS, FORMS, LEAST_IMAGE_SIZES
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.models.attention import DKSE, SE, SK, check_block
-from dkse_jax.models.layers import Conv, check_image_size, classifier, recomputed
+from dkse_jax.models.layers import Conv, check_image_size, classifier, inherit, recomputed
 from dkse_jax.models.pooling import global_average_pool
 from dkse_jax.models.separable import DepthwiseNormReLU, SeparableConv
+from dkse_jax.ops.forms import ANY, Target
 
 NORM_PLACEMENTS = ("all", "second_layer_only")
 
@@ -43,7 +43,8 @@ class DKSENet(nn.Module):
     dropout_*: rates, before and after the global average pool. ops: the form of the arithmetic
     (auto | plain | fast). dtype: of the activations; parameters, statistics and logits are of at
     least float32. remat: the backward pass keeps what enters a separable convolution or a block and
-    computes again what is inside. Raises UserError for values that do not exist or do not fit.
+    computes again what is inside. target: the devices to trace for, which auto depends on. Raises
+    UserError for values that do not exist or do not fit.
     """
 
     num_classes: int
@@ -61,6 +62,7 @@ class DKSENet(nn.Module):
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
     remat: bool = False
+    target: Target = ANY
 
     def __post_init__(self) -> None:
         for position in self.positions:
@@ -83,31 +85,24 @@ class DKSENet(nn.Module):
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """(B, H, W, 3) -> the logits (B, num_classes), and every named stage in order.
 
-        A stage is the output of the layer of that name. (What `jax.jit` returns is sorted by name.)
+        A stage is the output of the layer of that name; pre_logits, in every network, is what the
+        classifier sees, (B, C), before dropout. (What `jax.jit` returns is sorted by name.)
         train: normalise by the batch (apply with mutable=["batch_stats"]) and drop out (with an rng
         "dropout"). Raises UserError for images below 32 pixels.
         """
         check_image_size(images, LEAST_IMAGE_SIZES["dkse_net"], "DKSENet")
-        shared: dict[str, Any] = {"ops": self.ops, "dtype": self.dtype}
-        separable = partial(
-            SeparableConv, norm=self.norm_placement == "all", ops=self.ops, dtype=self.dtype
-        )
-        branches: dict[str, Any] = {
-            "kernel_sizes": self.kernel_sizes,
-            "dilations": self.dilations,
-            "reduction": self.reduction,
-            **shared,
-        }
+        separable = partial(inherit(self, SeparableConv), norm=self.norm_placement == "all")
+        branches = self.kernel_sizes, self.dilations, self.reduction
         blocks: dict[str, Callable[..., nn.Module]] = {
-            "dkse": partial(DKSE, gate=self.gate, branch_norm=self.branch_norm, **branches),
+            "dkse": partial(inherit(self, DKSE), *branches, self.gate, self.branch_norm),
             "se": partial(SE, self.reduction, dtype=self.dtype),
-            "sk": partial(SK, **branches),
+            "sk": partial(inherit(self, SK), *branches),
         }
         run = partial(recomputed, remat=self.remat, train=train)
         stages: dict[str, jax.Array] = {}
 
-        first = Conv(3, self.width, dilation=2, name="dilated_1", **shared)
-        second = DepthwiseNormReLU(self.width, stride=3, name="depthwise_2", **shared)
+        first = inherit(self, Conv)(3, self.width, dilation=2, name="dilated_1")
+        second = inherit(self, DepthwiseNormReLU)(self.width, stride=3, name="depthwise_2")
         x = first(images, train=train)
         stages["dilated_1"] = x
         x = second(x, images, first, train=train)
@@ -123,8 +118,8 @@ class DKSENet(nn.Module):
 
         x = nn.Dropout(self.dropout_before_pool, deterministic=not train)(x)
         with jax.named_scope("pool_15"):
-            x = global_average_pool(x, self.ops)  # (B, C)
-        stages["pool_15"] = x
+            x = global_average_pool(x, self.ops, self.target)  # (B, C)
+        stages["pool_15"] = stages["pre_logits"] = x
         x = nn.Dropout(self.dropout_after_pool, deterministic=not train)(x)
         logits = classifier(self.num_classes, self.dtype)(x)
         stages["logits"] = logits

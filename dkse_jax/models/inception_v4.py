@@ -3,7 +3,7 @@ Connections on Learning".
 """
 
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,9 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from dkse_jax.choices import LEAST_IMAGE_SIZES
-from dkse_jax.models.layers import ConvNorm, check_image_size, classifier
+from dkse_jax.models.layers import ConvNorm, check_image_size, classifier, inherit
 from dkse_jax.models.pooling import average_pool, global_average_pool, max_pool
+from dkse_jax.ops.forms import ANY, Target
 
 NORM_EPSILON = 1e-3
 DROPOUT = 0.2
@@ -98,14 +99,14 @@ class Mixed(nn.Module):
     branches: tuple[Branch, ...]
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
+    target: Target = ANY
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """(B, H, W, C) -> (B, H', W', C'); branches and their steps are numbered from 0."""
 
         def conv(step: Step, name: str, x: jax.Array) -> jax.Array:
-            layer = ConvNorm(*step, epsilon=NORM_EPSILON, ops=self.ops, dtype=self.dtype, name=name)
-            return layer(x, train=train)
+            return inherit(self, ConvNorm)(*step, epsilon=NORM_EPSILON, name=name)(x, train=train)
 
         def run(step: Step | Fork | str, name: str, x: jax.Array) -> list[jax.Array]:
             if isinstance(step, Fork):
@@ -124,11 +125,12 @@ class Mixed(nn.Module):
 
 
 class InceptionV4(nn.Module):
-    """Inception-v4 in timm's layout; ops and dtype are those of `DKSENet`."""
+    """Inception-v4 in timm's layout; ops, dtype and target are those of `DKSENet`."""
 
     num_classes: int
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
+    target: Target = ANY
 
     @nn.compact
     def __call__(
@@ -140,18 +142,18 @@ class InceptionV4(nn.Module):
         "dropout"). Raises UserError for images below 75 pixels.
         """
         check_image_size(images, LEAST_IMAGE_SIZES["inception_v4"], "Inception-v4")
-        shared: dict[str, Any] = {"ops": self.ops, "dtype": self.dtype}
         stages: dict[str, jax.Array] = {}
 
         x = images
         for name, step in STEM.items():
-            conv = ConvNorm(*step, epsilon=NORM_EPSILON, name=name, **shared)
+            conv = inherit(self, ConvNorm)(*step, epsilon=NORM_EPSILON, name=name)
             stages[name] = x = conv(x, train=train)
         for name, branches in BLOCKS.items():
-            stages[name] = x = Mixed(branches, name=name, **shared)(x, train=train)
+            stages[name] = x = inherit(self, Mixed)(branches, name=name)(x, train=train)
 
         with jax.named_scope("average_pool"):
-            stages["average_pool"] = x = global_average_pool(x, self.ops)  # (B, C)
+            x = global_average_pool(x, self.ops, self.target)  # (B, C)
+        stages["average_pool"] = stages["pre_logits"] = x
         x = nn.Dropout(DROPOUT, deterministic=not train)(x)
         stages["logits"] = logits = classifier(self.num_classes, self.dtype)(x)
         return logits, stages

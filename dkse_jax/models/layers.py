@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 
 from dkse_jax.errors import UserError
 from dkse_jax.ops.conv import Padding, conv, transform
+from dkse_jax.ops.forms import ANY, Target
 from dkse_jax.ops.norm import batch_norm
 
 # The papers' initialisations differ, and the paper of DKSE gives neither its own nor the norm's
@@ -58,6 +59,12 @@ def prepared(
     return value
 
 
+def inherit[**P, M](parent: Any, layer: Callable[P, M]) -> Callable[P, M]:
+    """Binds the fields ops, dtype and target of a layer to those of its parent."""
+    fields = {name: getattr(parent, name) for name in ("ops", "dtype", "target")}
+    return cast("Callable[P, M]", partial(layer, **fields))
+
+
 def scaled(kernel: jax.Array, slope: jax.Array | None) -> jax.Array:
     """A kernel (h, w, C, C') that weighs each channel of its result by slope (C',), if given."""
     return kernel if slope is None else kernel * slope[None, None, None, :]
@@ -90,6 +97,7 @@ class Conv(nn.Module):
     use_bias: bool = False
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
+    target: Target = ANY
 
     def setup(self) -> None:
         """Declares the kernel (rows, columns, in_features, features) and the bias (features,)."""
@@ -109,6 +117,7 @@ class Conv(nn.Module):
             "dilation": self.dilation,
             "padding": ((pad, pad), (pad, pad)) if isinstance(pad, int) else pad,
             "form": self.ops,
+            "target": self.target,
         }
 
         def kernel() -> jax.Array:
@@ -128,6 +137,7 @@ class BatchNorm(nn.Module):
     epsilon: float = NORM_EPSILON
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
+    target: Target = ANY
 
     def setup(self) -> None:
         """Declares scale, bias and the running mean and variance, each (features,)."""
@@ -140,7 +150,13 @@ class BatchNorm(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Normalises x (B, H, W, features) by its own statistics and moves the running ones."""
         y, *batch = batch_norm(
-            x, self.scale, self.bias, epsilon=self.epsilon, relu=self.relu, form=self.ops
+            x,
+            self.scale,
+            self.bias,
+            epsilon=self.epsilon,
+            relu=self.relu,
+            form=self.ops,
+            target=self.target,
         )
         if not self.is_initializing():
             for running, value in zip((self.mean, self.var), batch, strict=True):
@@ -180,21 +196,20 @@ class ConvNorm(nn.Module):
     epsilon: float = NORM_EPSILON
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
+    target: Target = ANY
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """(B, H, W, C) -> (B, H', W', features)."""
-        shared: dict[str, Any] = {"ops": self.ops, "dtype": self.dtype}
-        conv = Conv(
+        conv = inherit(self, Conv)(
             x.shape[-1],
             self.features,
             self.kernel_size,
             stride=self.stride,
             padding=self.padding,
             name="conv",
-            **shared,
         )
-        norm = BatchNorm(self.features, self.relu, self.epsilon, name="norm", **shared)
+        norm = inherit(self, BatchNorm)(self.features, self.relu, self.epsilon, name="norm")
         return conv_norm(conv, norm, x, train=train)
 
 
@@ -207,19 +222,18 @@ class ConvReLU(nn.Module):
     padding: Padding | int = "SAME"
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
+    target: Target = ANY
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """(B, H, W, C) -> (B, H', W', features)."""
-        conv = Conv(
+        conv = inherit(self, Conv)(
             x.shape[-1],
             self.features,
             self.kernel_size,
             stride=self.stride,
             padding=self.padding,
             use_bias=True,
-            ops=self.ops,
-            dtype=self.dtype,
             name="conv",
         )
         return nn.relu(conv(x, train=train))

@@ -6,7 +6,7 @@ from flax import linen as nn
 from jax import lax
 
 from dkse_jax.models.layers import wide_dtype
-from dkse_jax.ops.forms import in_form
+from dkse_jax.ops.forms import ANY, Target, in_form
 
 
 def max_pool(x: jax.Array, size: int, stride: int, padding: int = 0) -> jax.Array:
@@ -41,7 +41,7 @@ def adaptive_average_pool(x: jax.Array, side: int) -> jax.Array:
     return x
 
 
-def global_average_pool(x: jax.Array, form: str = "plain") -> jax.Array:
+def global_average_pool(x: jax.Array, form: str = "plain", target: Target = ANY) -> jax.Array:
     """(B, H, W, C) -> (B, C), the mean over the pixels, in at least float32 (Eq. 8).
 
     form: fast, which is auto on CPU, keeps the mean apart from what came before. XLA:CPU would make
@@ -51,4 +51,4 @@ def global_average_pool(x: jax.Array, form: str = "plain") -> jax.Array:
     def mean(x: jax.Array) -> jax.Array:
         return jnp.mean(x, axis=(1, 2), dtype=wide_dtype(x.dtype))
 
-    return in_form(form, mean, lambda x: mean(lax.optimization_barrier(x)), x)
+    return in_form(form, target, mean, lambda x: mean(lax.optimization_barrier(x)), x)

@@ -4,9 +4,6 @@ A bottleneck's stride is at its 3×3 convolution, as in torchvision and timm. SE
 2018, "Squeeze-and-Excitation Networks".
 """
 
-from functools import partial
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -14,8 +11,9 @@ from jax.typing import DTypeLike
 
 from dkse_jax.choices import LEAST_IMAGE_SIZES
 from dkse_jax.models.attention import SE
-from dkse_jax.models.layers import ConvNorm, check_image_size, classifier
+from dkse_jax.models.layers import ConvNorm, check_image_size, classifier, inherit
 from dkse_jax.models.pooling import global_average_pool, max_pool
+from dkse_jax.ops.forms import ANY, Target
 
 EXPANSION = 4  # of a bottleneck's last convolution
 SE_REDUCTION = 16
@@ -43,11 +41,12 @@ class Block(nn.Module):
     se: bool = False
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
+    target: Target = ANY
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """(B, H, W, C) -> (B, H', W', features), 4 times the features from a bottleneck."""
-        conv = partial(ConvNorm, ops=self.ops, dtype=self.dtype)
+        conv = inherit(self, ConvNorm)
         if self.bottleneck:
             outputs = EXPANSION * self.features
             y = conv(self.features, 1, name="conv1")(x, train=train)
@@ -66,7 +65,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """ResNet of 18, 34, 50, 101 or 152 layers; ops and dtype are those of `DKSENet`.
+    """ResNet of 18, 34, 50, 101 or 152 layers; ops, dtype and target are those of `DKSENet`.
 
     se: a squeeze-and-excitation gate in every block. width: channels of the stem.
     """
@@ -77,6 +76,7 @@ class ResNet(nn.Module):
     width: int = 64
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
+    target: Target = ANY
 
     @nn.compact
     def __call__(
@@ -88,21 +88,23 @@ class ResNet(nn.Module):
         images below 64 pixels.
         """
         check_image_size(images, LEAST_IMAGE_SIZES[f"resnet{self.depth}"], f"ResNet-{self.depth}")
-        shared: dict[str, Any] = {"ops": self.ops, "dtype": self.dtype}
         counts, bottleneck = BLOCKS[self.depth]
         stages: dict[str, jax.Array] = {}
 
-        stem = ConvNorm(self.width, 7, 2, padding=3, name="stem", **shared)
+        stem = inherit(self, ConvNorm)(self.width, 7, 2, padding=3, name="stem")
         stages["stem"] = x = stem(images, train=train)
         with jax.named_scope("max_pool"):
             stages["max_pool"] = x = max_pool(x, 3, 2, padding=1)
         for i, count in enumerate(counts):
             for j in range(count):
                 name, stride = f"layer{i + 1}_{j}", 2 if i > 0 and j == 0 else 1
-                block = Block(self.width * 2**i, stride, bottleneck, self.se, name=name, **shared)
+                block = inherit(self, Block)(
+                    self.width * 2**i, stride, bottleneck, self.se, name=name
+                )
                 stages[name] = x = block(x, train=train)
 
         with jax.named_scope("average_pool"):
-            stages["average_pool"] = x = global_average_pool(x, self.ops)  # (B, C)
+            x = global_average_pool(x, self.ops, self.target)  # (B, C)
+        stages["average_pool"] = stages["pre_logits"] = x
         stages["logits"] = logits = classifier(self.num_classes, self.dtype)(x)
         return logits, stages

@@ -12,12 +12,14 @@ from dkse_jax.models.layers import (
     BatchNorm,
     Conv,
     conv_norm,
+    inherit,
     lecun_normal,
     prepared,
     scaled,
     wide_dtype,
 )
 from dkse_jax.ops.depthwise import depthwise_conv
+from dkse_jax.ops.forms import ANY, Target
 from dkse_jax.ops.stem import conv_then_depthwise, merge_depthwise, merged_conv
 
 
@@ -30,6 +32,7 @@ class DepthwiseConv(nn.Module):
     padding: Literal["SAME", "VALID"] = "SAME"
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
+    target: Target = ANY
 
     def setup(self) -> None:
         """Declares the kernel (k, k, 1, features)."""
@@ -50,6 +53,7 @@ class DepthwiseConv(nn.Module):
             stride=self.stride,
             padding=self.padding,
             form=self.ops,
+            target=self.target,
         )
 
     def after(
@@ -64,8 +68,14 @@ class DepthwiseConv(nn.Module):
         images, depthwise = images.astype(self.dtype), scaled(self.kernel, slope)
         if train:
             kernels = first.kernel.astype(self.dtype), depthwise.astype(self.dtype)
-            options: dict[str, Any] = {"dilation": first.dilation, "stride": self.stride}
-            return conv_then_depthwise(images, *kernels, form=self.ops, **options)
+            return conv_then_depthwise(
+                images,
+                *kernels,
+                dilation=first.dilation,
+                stride=self.stride,
+                form=self.ops,
+                target=self.target,
+            )
 
         def kernel() -> jax.Array:
             return merge_depthwise(first.kernel, depthwise, first.dilation).astype(self.dtype)
@@ -82,6 +92,7 @@ class DepthwiseNormReLU(nn.Module):
     stride: int = 1
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
+    target: Target = ANY
 
     @nn.compact
     def __call__(
@@ -92,11 +103,10 @@ class DepthwiseNormReLU(nn.Module):
         Only the plain form reads x: the others make both layers' result from the images at once.
         train: normalise by the batch, update the statistics.
         """
-        shared: dict[str, Any] = {"ops": self.ops, "dtype": self.dtype}
-        depthwise = DepthwiseConv(
-            self.features, stride=self.stride, padding="VALID", name="depthwise", **shared
+        depthwise = inherit(self, DepthwiseConv)(
+            self.features, stride=self.stride, padding="VALID", name="depthwise"
         )
-        norm = BatchNorm(self.features, name="norm", **shared)
+        norm = inherit(self, BatchNorm)(self.features, name="norm")
         if self.ops == "plain":
             return conv_norm(depthwise, norm, x, train=train)
         return conv_norm(partial(depthwise.after, first), norm, images, train=train)
@@ -110,17 +120,18 @@ class SeparableConv(nn.Module):
     norm: bool = True
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
+    target: Target = ANY
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """(B, H, W, C) -> (B, H', W', features), H' = ceil(H / stride)."""
-        shared: dict[str, Any] = {"ops": self.ops, "dtype": self.dtype}
         channels = x.shape[-1]
-        x = DepthwiseConv(channels, stride=self.stride, name="depthwise", **shared)(x, train=train)
-        pointwise = Conv(channels, self.features, 1, name="pointwise", **shared)
+        depthwise = inherit(self, DepthwiseConv)(channels, stride=self.stride, name="depthwise")
+        x = depthwise(x, train=train)
+        pointwise = inherit(self, Conv)(channels, self.features, 1, name="pointwise")
         if not self.norm:
             return nn.relu(pointwise(x, train=train))
-        norm = BatchNorm(self.features, name="norm", **shared)
+        norm = inherit(self, BatchNorm)(self.features, name="norm")
         return conv_norm(pointwise, norm, x, train=train)
 
 

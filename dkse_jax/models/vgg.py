@@ -4,16 +4,15 @@ Recognition".
 Without local response normalisation and without batch normalisation.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
 from dkse_jax.choices import LEAST_IMAGE_SIZES
-from dkse_jax.models.layers import ConvReLU, DenseReLU, check_image_size, classifier
+from dkse_jax.models.layers import ConvReLU, DenseReLU, check_image_size, classifier, inherit
 from dkse_jax.models.pooling import adaptive_average_pool, max_pool
+from dkse_jax.ops.forms import ANY, Target
 
 GRID = 7  # side of the map that the fully connected layers see
 HIDDEN = 4096
@@ -25,12 +24,13 @@ CHANNELS = (64, 128, 256, 512, 512)
 
 
 class VGG(nn.Module):
-    """VGG of 16 or 19 layers with weights; ops and dtype are those of `DKSENet`."""
+    """VGG of 16 or 19 layers with weights; ops, dtype and target are those of `DKSENet`."""
 
     num_classes: int
     depth: int = 16
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
+    target: Target = ANY
 
     @nn.compact
     def __call__(
@@ -41,22 +41,22 @@ class VGG(nn.Module):
         train: drop out (with an rng "dropout"). Raises UserError for images below 64 pixels.
         """
         check_image_size(images, LEAST_IMAGE_SIZES[f"vgg{self.depth}"], f"VGG{self.depth}")
-        shared: dict[str, Any] = {"ops": self.ops, "dtype": self.dtype}
         stages: dict[str, jax.Array] = {}
 
         x = images
         for i, count in enumerate(CONVOLUTIONS[self.depth]):
             for j in range(count):
                 name = f"conv{i + 1}_{j + 1}"
-                stages[name] = x = ConvReLU(CHANNELS[i], name=name, **shared)(x, train=train)
+                stages[name] = x = inherit(self, ConvReLU)(CHANNELS[i], name=name)(x, train=train)
             with jax.named_scope(f"max_pool{i + 1}"):
                 stages[f"max_pool{i + 1}"] = x = max_pool(x, 2, 2)
 
         with jax.named_scope("average_pool"):
             stages["average_pool"] = x = adaptive_average_pool(x, GRID)
-        x = x.reshape(len(x), -1)  # (B, 7·7·512)
+        x = x.reshape(x.shape[0], -1)  # (B, 7·7·512)
         for name in ("fc6", "fc7"):
             stages[name] = x = DenseReLU(HIDDEN, self.dtype, name=name)(x)
             x = nn.Dropout(DROPOUT, deterministic=not train)(x)
+        stages["pre_logits"] = stages["fc7"]
         stages["logits"] = logits = classifier(self.num_classes, self.dtype)(x)
         return logits, stages

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dkse_jax.ops.forms import check_form, in_form
+from dkse_jax.ops.forms import ANY, Target, check_form, form_on, in_form
 from dkse_jax.ops.pointwise import pointwise_conv
 from dkse_jax.ops.winograd import transform_kernel, winograd_conv, winograd_gradients
 
@@ -31,6 +31,7 @@ def conv(
     dilation: int = 1,
     padding: Padding = "SAME",
     form: str = "auto",
+    target: Target = ANY,
 ) -> jax.Array:
     """Convolves x (B, H, W, C) with kernel (kh, kw, C, C') to (B, H', W', C').
 
@@ -38,23 +39,25 @@ def conv(
     `lax.conv_general_dilated`. fast is a matrix product for 1×1 kernels, Winograd's algorithm for
     3×3 and 5×5 ones (stride 1, undilated, SAME), and lax for the rest. auto is that on CPU, where
     it pays: in float32 and with channels enough. Both have a reverse-mode derivative only. A
-    transformed kernel goes Winograd's way at once. Raises UserError for an unknown form.
+    transformed kernel goes Winograd's way at once. target: see `Target`. Raises UserError for an
+    unknown form.
     """
     check_form(form, "conv")
     if isinstance(kernel, TransformedKernel):
-        return winograd_conv(x, kernel.values)
+        return winograd_conv(x, kernel.values, target.devices)
     kh, kw = kernel.shape[:2]
     unpadded = padding in ("SAME", "VALID", ((0, 0), (0, 0)))
-    if (kh, kw) == (1, 1) and (stride == 1 or form != "plain") and unpadded:
-        return pointwise_conv(x[:, ::stride, ::stride], kernel, form=form)
+    if (kh, kw) == (1, 1) and (stride == 1 or form_on(target, form) != "plain") and unpadded:
+        return pointwise_conv(x[:, ::stride, ::stride], kernel, form=form, target=target)
     plain = partial(_plain, stride=stride, dilation=dilation, padding=padding)
     if not _is_winograd(kernel, stride, dilation, padding, form):
         return plain(x, kernel)
 
     def fast(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return winograd_conv(x, transform_kernel(kernel))
+        return winograd_conv(x, transform_kernel(kernel), target.devices)
 
-    return in_form(form, plain, fast, x, kernel, gradients=winograd_gradients)
+    gradients = partial(winograd_gradients, devices=target.devices)
+    return in_form(form, target, plain, fast, x, kernel, gradients=gradients)
 
 
 def transform(
@@ -64,14 +67,14 @@ def transform(
     dilation: int = 1,
     padding: Padding = "SAME",
     form: str = "auto",
+    target: Target = ANY,
 ) -> jax.Array | TransformedKernel:
-    """The kernel as `conv` multiplies with it on this machine, so that no call transforms it again.
+    """Returns the kernel as `conv` on the target uses it, to be transformed once for all calls.
 
-    The kernel itself wherever that is not Winograd's algorithm.
+    That is the kernel itself unless `conv` is certain to take Winograd's algorithm there.
     """
     check_form(form, "conv")
-    here = form == "fast" or jax.default_backend() == "cpu"
-    if here and _is_winograd(kernel, stride, dilation, padding, form):
+    if form_on(target, form) == "fast" and _is_winograd(kernel, stride, dilation, padding, form):
         return TransformedKernel(transform_kernel(kernel))
     return kernel
 

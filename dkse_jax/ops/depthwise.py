@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dkse_jax.ops.forms import check_form, in_form
+from dkse_jax.ops.forms import ANY, Target, check_form, in_form
 
 
 class _Geometry(NamedTuple):
@@ -30,14 +30,15 @@ def depthwise_conv(
     dilation: int = 1,
     padding: Literal["SAME", "VALID"] = "SAME",
     form: str = "auto",
+    target: Target = ANY,
 ) -> jax.Array:
     """Convolves every channel with its own filter.
 
     x: (B, H, W, C); kernel: (kh, kw, 1, C), as `lax` lays out a grouped kernel (HWIO); both of one
     float dtype, which is also the result's, (B, H', W', C). SAME pads as XLA and TensorFlow do.
     form: plain is `lax.conv_general_dilated`; fast is the shifted sum, the same to rounding; auto
-    is fast on CPU and plain elsewhere, decided on lowering: one trace serves every platform.
-    fast and auto have a reverse-mode derivative only. Raises UserError for an unknown form.
+    is fast on CPU and plain elsewhere: see `Target`. fast and auto have a reverse-mode derivative
+    only. Raises UserError for an unknown form.
     """
     check_form(form, "depthwise_conv")
     spans = [(k - 1) * dilation + 1 for k in kernel.shape[:2]]
@@ -45,7 +46,7 @@ def depthwise_conv(
     geometry = _Geometry(stride, dilation, tuple(pads))
     plain, fast = partial(_plain, geometry=geometry), partial(_fast, geometry=geometry)
     gradients = partial(_gradients, geometry=geometry)
-    return in_form(form, plain, fast, x, kernel, gradients=gradients)
+    return in_form(form, target, plain, fast, x, kernel, gradients=gradients)
 
 
 def _plain(x: jax.Array, kernel: jax.Array, geometry: _Geometry) -> jax.Array:

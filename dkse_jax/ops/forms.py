@@ -1,7 +1,7 @@
-"""The forms that every op has: plain, as lax says it, and fast, the same sums in another order."""
+"""The forms of every op: plain, which is lax, and fast, the same sums in another order."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax import lax
@@ -10,25 +10,47 @@ from dkse_jax.choices import FORMS
 from dkse_jax.errors import UserError, nearest
 
 
+class Target(NamedTuple):
+    """What a program is traced for: a platform by JAX's name, and how many devices share a batch.
+
+    Without a platform, lowering chooses the forms, so that one trace serves every platform.
+    """
+
+    platform: str | None = None
+    devices: int = 1
+
+
+ANY = Target()
+
+
 def check_form(form: str, op: str) -> None:
     """Raises UserError if there is no such form of the op."""
     if form not in FORMS:
         raise UserError(f'no form "{form}" of {op}{nearest(form, FORMS)}')
 
 
+def form_on(target: Target, form: str) -> str:
+    """Returns what auto is on a known platform: fast on CPU, plain elsewhere."""
+    if form != "auto" or target.platform is None:
+        return form
+    return "fast" if target.platform == "cpu" else "plain"
+
+
 def in_form[Result](
     form: str,
+    target: Target,
     plain: Callable[..., Result],
     fast: Callable[..., Result],
     *operands: jax.Array,
     gradients: Callable[..., tuple[jax.Array, ...]] | None = None,
 ) -> Result:
-    """`plain` or `fast` of the operands; auto is fast on CPU and plain elsewhere.
+    """Returns `plain` or `fast` of the operands; auto is fast on CPU and plain elsewhere.
 
-    auto is decided on lowering, so one trace serves every platform. gradients: (operands..., that
-    to the result) -> those to the operands, for the fast form; by default JAX's own. auto and fast
-    have a reverse-mode derivative only, which keeps the operands and nothing else.
+    gradients: maps the operands and the gradient to the result to the gradients to the operands,
+    for the fast form; by default JAX's own. Except where plain is chosen while tracing, there is a
+    reverse-mode derivative only, which keeps the operands and nothing else.
     """
+    form = form_on(target, form)
     if form == "plain":
         return plain(*operands)
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from dkse_jax.ops.forms import check_form, in_form
+from dkse_jax.ops.forms import ANY, Target, check_form, in_form
 
 
 def batch_norm(
@@ -21,6 +21,7 @@ def batch_norm(
     epsilon: float,
     relu: bool = True,
     form: str = "auto",
+    target: Target = ANY,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Normalises each channel of x (B, H, W, C) by the batch: scale, bias (C,), then ReLU if relu.
 
@@ -32,7 +33,7 @@ def batch_norm(
     check_form(form, "batch_norm")
     forward = partial(_forward, epsilon=epsilon, relu=relu)
     gradients = partial(_gradients, epsilon=epsilon, relu=relu)
-    return in_form(form, forward, forward, x, scale, bias, gradients=gradients)
+    return in_form(form, target, forward, forward, x, scale, bias, gradients=gradients)
 
 
 def _forward(

@@ -1,12 +1,16 @@
 """Pointwise (1×1) convolution: one matrix over the channels of every pixel (section 4.2)."""
 
+from functools import partial
+
 import jax
 from jax import lax
 
-from dkse_jax.ops.forms import check_form, in_form
+from dkse_jax.ops.forms import ANY, Target, check_form, in_form
 
 
-def pointwise_conv(x: jax.Array, kernel: jax.Array, *, form: str = "auto") -> jax.Array:
+def pointwise_conv(
+    x: jax.Array, kernel: jax.Array, *, form: str = "auto", target: Target = ANY
+) -> jax.Array:
     """Mixes the channels of each pixel.
 
     x: (B, H, W, C); kernel: (1, 1, C, C'); returns (B, H, W, C'). form: plain is a convolution;
@@ -14,7 +18,8 @@ def pointwise_conv(x: jax.Array, kernel: jax.Array, *, form: str = "auto") -> ja
     reverse-mode derivative only. Raises UserError for an unknown form.
     """
     check_form(form, "pointwise_conv")
-    return in_form(form, _plain, _fast, x, kernel, gradients=_gradients)
+    gradients = partial(_gradients, devices=target.devices)
+    return in_form(form, target, _plain, _fast, x, kernel, gradients=gradients)
 
 
 def _plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -27,19 +32,21 @@ def _fast(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
 
 
-def _gradients(x: jax.Array, kernel: jax.Array, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _gradients(
+    x: jax.Array, kernel: jax.Array, grad: jax.Array, devices: int
+) -> tuple[jax.Array, jax.Array]:
     to_x = lax.dot_general(grad, kernel[0, 0], (((3,), (1,)), ((), ())))
     x, grad = (a.reshape(-1, a.shape[-1]) for a in (x, grad))
-    return to_x, _kernel_gradient(x, grad)[None, None]
+    return to_x, _kernel_gradient(x, grad, devices)[None, None]
 
 
-def _kernel_gradient(x: jax.Array, grad: jax.Array) -> jax.Array:
+def _kernel_gradient(x: jax.Array, grad: jax.Array, devices: int) -> jax.Array:
     """(N, C), (N, C') -> (C, C').
 
     XLA:CPU has two ways. The one for x as it lies is the faster for a device alone, but takes
     pieces of memory all the while, for which several devices wait; that for transposed x does not.
     """
-    if jax.device_count() > 1:
+    if devices > 1:
         return lax.dot_general(lax.optimization_barrier(x.T), grad, (((1,), (0,)), ((), ())))
     # With a batch of one: XLA:CPU would transpose x first for a product without a batch.
     return lax.dot_general(x[None], grad[None], (((1,), (1,)), ((0,), (0,))))[0]

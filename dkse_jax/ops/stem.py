@@ -11,7 +11,7 @@ from jax import lax
 
 from dkse_jax.ops.conv import conv
 from dkse_jax.ops.depthwise import depthwise_conv
-from dkse_jax.ops.forms import check_form, in_form
+from dkse_jax.ops.forms import ANY, Target, check_form, in_form
 
 
 def conv_then_depthwise(
@@ -22,6 +22,7 @@ def conv_then_depthwise(
     dilation: int,
     stride: int,
     form: str = "auto",
+    target: Target = ANY,
 ) -> jax.Array:
     """A SAME convolution, then a VALID depthwise one with a stride.
 
@@ -40,7 +41,7 @@ def conv_then_depthwise(
         both = merge_depthwise(kernel, depthwise, dilation)
         return merged_conv(x, both, reach=reach, stride=stride)
 
-    return in_form(form, plain, fast, x, kernel, depthwise)
+    return in_form(form, target, plain, fast, x, kernel, depthwise)
 
 
 def merge_depthwise(kernel: jax.Array, depthwise: jax.Array, dilation: int) -> jax.Array:

@@ -76,10 +76,11 @@ def _on_both_sides(matrix: np.ndarray, kernel: jax.Array) -> jax.Array:
     return _weigh(matrix, [by_rows[:, j] for j in range(kernel.shape[1])], 1)
 
 
-def winograd_conv(x: jax.Array, transformed: jax.Array) -> jax.Array:
+def winograd_conv(x: jax.Array, transformed: jax.Array, devices: int) -> jax.Array:
     """The SAME convolution, stride 1, of x (B, H, W, C) with a kernel from `transform_kernel`.
 
     Returns (B, H, W, C'). Exact but for rounding; in float32 about 1e-5 of the largest value.
+    devices: how many share the batch.
     """
     height, width = x.shape[1:3]
 
@@ -87,7 +88,7 @@ def winograd_conv(x: jax.Array, transformed: jax.Array) -> jax.Array:
         products = jnp.einsum("abhpqc,abcd->abhpqd", _input(x, _taps(transformed)), transformed)
         return _output(lax.optimization_barrier(products), (height, width))
 
-    chunks = _chunks(x)
+    chunks = _chunks(x, devices)
     if chunks.shape[1] == 1:
         return convolve(x)
     size = (*chunks.shape[:-1], transformed.shape[-1])
@@ -100,7 +101,7 @@ def winograd_conv(x: jax.Array, transformed: jax.Array) -> jax.Array:
 
 
 def winograd_gradients(
-    x: jax.Array, kernel: jax.Array, grad: jax.Array
+    x: jax.Array, kernel: jax.Array, grad: jax.Array, devices: int
 ) -> tuple[jax.Array, jax.Array]:
     """The gradients to x (B, H, W, C) and kernel (k, k, C, C'), from that to the output.
 
@@ -111,9 +112,9 @@ def winograd_gradients(
     transformed = transform_kernel(kernel)
     height, width = x.shape[1:3]
 
-    chunks, grads = _chunks(x), _chunks(grad)
+    chunks, grads = _chunks(x, devices), _chunks(grad, devices)
     # A sum for each device, lest the devices exchange theirs in every step of the loop.
-    sums = math.gcd(chunks.shape[0], jax.device_count())
+    sums = math.gcd(chunks.shape[0], devices)
 
     def gradients(x: jax.Array, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
         pixels, products = _input(x, k), _output_transposed(grad, k)
@@ -140,18 +141,19 @@ def winograd_gradients(
     return to_x.reshape(x.shape), summed(to_kernel)
 
 
-def _chunks(x: jax.Array) -> jax.Array:
+def _chunks(x: jax.Array, devices: int) -> jax.Array:
     """(B, H, W, C) -> (B / n, n, H, W, C): n steps, each of which fits a cache and fills a core.
 
-    A step takes every n-th image, so that each device has its part in every step.
+    A step takes every n-th image, so that each device has its part in every step. A symbolic batch
+    (`jax.export`) is one step.
     """
     batch, height, width, _ = x.shape
+    if not isinstance(batch, int):
+        return x[:, None]
     tiles = _tiles(height) * _tiles(width)
-    least = min(batch, -(-TILES_PER_STEP // tiles) * jax.device_count())
+    least = min(batch, -(-TILES_PER_STEP // tiles) * devices)
     images = next(
-        n
-        for n in range(least, batch + 1)
-        if (batch % n == 0 and n % jax.device_count() == 0) or n == batch
+        n for n in range(least, batch + 1) if (batch % n == 0 and n % devices == 0) or n == batch
     )
     return x.reshape(images, batch // images, *x.shape[1:])
 

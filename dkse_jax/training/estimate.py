@@ -7,6 +7,7 @@ from pathlib import Path
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from dkse_jax.console import log
@@ -26,6 +27,7 @@ def announce(
     model: nn.Module,
     splits: dict[str, Source],
     workdir: Path,
+    mesh: Mesh,
     *,
     step: int,
     last_step: int,
@@ -35,10 +37,10 @@ def announce(
     parameters, macs = totals(layers)
     sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
     names = splits["train"].class_names
-    device = jax.devices()[0]
+    device = mesh.devices.flat[0]
     log(f"workdir  {workdir}")
     several = "" if processes.alone() else f" in {processes.count()} processes"
-    log(f"devices  {jax.device_count()} {device.platform} ({device.device_kind}){several}")
+    log(f"devices  {mesh.size} {device.platform} ({device.device_kind}){several}")
     log(f"data     {sizes}; {len(names)} classes: {', '.join(names)}")
     log(
         f"network  {config.model.name}, {parameters:,} trainable parameters,"
@@ -47,7 +49,7 @@ def announce(
     if step == last_step:
         log(f"training is complete at step {step}: python eval.py --workdir={workdir}")
         return
-    seconds = guessed_seconds(macs, images=(last_step - step) * config.train.batch_size)
+    seconds = guessed_seconds(macs, (last_step - step) * config.train.batch_size, mesh)
     begun = f"goes on after step {step} of" if step else "takes"
     log(
         f"training {begun} {last_step} steps of {config.train.batch_size} images:"
@@ -55,9 +57,9 @@ def announce(
     )
 
 
-def guessed_seconds(macs: int, images: int) -> float:
-    """The time that training on so many images may take here; macs: of the network, an image."""
-    return images * training_flops(macs) / (ATTAINED_SHARE * matmul_rate())
+def guessed_seconds(macs: int, images: int, mesh: Mesh) -> float:
+    """Estimates the time to train on `images` images with a network of `macs` MACs an image."""
+    return images * training_flops(macs) / (ATTAINED_SHARE * matmul_rate(mesh))
 
 
 def training_flops(macs: int) -> int:
@@ -66,13 +68,13 @@ def training_flops(macs: int) -> int:
 
 
 @functools.cache
-def matmul_rate() -> float:
-    """Floating-point operations a second in a large float32 matrix product, on all devices."""
+def matmul_rate(mesh: Mesh) -> float:
+    """Measures a large float32 matrix product on one device: operations/s, times the devices."""
     n = 1024
-    a = jnp.ones((n, n), jnp.float32)
+    a = jax.device_put(jnp.ones((n, n), jnp.float32), mesh.local_devices[0])
     product = jax.jit(jnp.dot)
     product(a, a).block_until_ready()
     start = time.perf_counter()
     for _ in range(5):
         product(a, a).block_until_ready()
-    return 5 * 2 * n**3 / (time.perf_counter() - start) * jax.device_count()
+    return 5 * 2 * n**3 / (time.perf_counter() - start) * mesh.size

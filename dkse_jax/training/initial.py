@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from dkse_jax.errors import UserError, nearest
@@ -16,7 +17,7 @@ HEAD = "logits"  # the last layer of every network
 
 
 def initial_variables(
-    config: ConfigDict, fresh: dict[str, Any], class_names: Sequence[str]
+    config: ConfigDict, fresh: dict[str, Any], class_names: Sequence[str], mesh: Mesh
 ) -> dict[str, Any]:
     """The variables of config.init_from, in the structure of `fresh`: shapes and dtypes are enough.
 
@@ -29,14 +30,16 @@ def initial_variables(
     """
     source = Path(config.init_from)
     if source.is_dir():
-        return _of_run(source, fresh, class_names)
+        return _of_run(source, fresh, class_names, mesh)
     from dkse_jax.models.importer import import_weights
 
     return import_weights(config.model.name, source, fresh, replace_head=True)
 
 
-def _of_run(workdir: Path, fresh: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
-    trained = load(workdir)
+def _of_run(
+    workdir: Path, fresh: dict[str, Any], class_names: Sequence[str], mesh: Mesh
+) -> dict[str, Any]:
+    trained = load(workdir, mesh=mesh)
     ours, theirs = flatten_dict(fresh), flatten_dict(trained.variables)
     keep_head = trained.class_names != tuple(class_names)
     misfits = [

@@ -18,6 +18,7 @@ from dkse_jax import interrupts, runtime, sharding
 from dkse_jax.console import log
 from dkse_jax.data.bad_images import BadImages, bad_images
 from dkse_jax.data.pipeline import Batch, batch_hash, training_batches
+from dkse_jax.data.sources import load_splits
 from dkse_jax.distributed import processes, watch
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation.evaluate import predict
@@ -34,25 +35,31 @@ from dkse_jax.workdir import checkpoint, description
 from dkse_jax.workdir.journal import Journal, Progress
 
 
-def train(config: ConfigDict, workdir: Path) -> None:
+def train(config: ConfigDict, workdir: Path, mesh: Mesh | None = None) -> None:
     """Trains what the config describes, or goes on where an earlier start in workdir ended.
+
+    Args:
+        config: of the run.
+        workdir: of the run.
+        mesh: to train on; by default all devices, of which config.devices.fsdp divide the state.
 
     Raises:
         UserError: a mistake in the config, the data or the workdir, before anything is written
             or compiled; or a loss that is not finite, a full disk, too little memory.
         Interrupted: by a signal; what was trained until then is saved.
     """
-    runtime.reuse_memory()
     if processes.is_first():
         description.check_workdir(workdir, config)
-    plan = make_setup(config)
+    mesh = runtime.default_mesh(config.devices.fsdp) if mesh is None else mesh
+    sharding.check_batch_size(config.train.batch_size, config.train.accumulate, mesh)
+    plan = make_setup(config, load_splits(config.data, config.seed), mesh)
     inputs = describe_inputs(plan.splits, plan.transform)
     processes.check_agreed(description.facts(config, inputs))
-    target = plan.target()
+    target = plan.abstract_state()
     initial = None
     if config.init_from and checkpoint.latest_step(workdir) is None:
         class_names = plan.splits["train"].class_names
-        initial = initial_variables(config, target.variables(), class_names)
+        initial = initial_variables(config, target.variables(), class_names, mesh)
     processes.barrier()
     with locked(workdir) if processes.is_first() else contextlib.nullcontext():
         if processes.is_first():
@@ -60,18 +67,19 @@ def train(config: ConfigDict, workdir: Path) -> None:
         state, step = restored_state(workdir, target)
         # A run interrupted while it judged its weights has saved them unevaluated.
         unevaluated = step > 0 and plan.is_due(step) and not checkpoint.read_metrics(workdir, step)
-        announce(config, plan.model, plan.splits, workdir, step=step, last_step=plan.last_step)
+        announce(
+            config, plan.model, plan.splits, workdir, mesh, step=step, last_step=plan.last_step
+        )
         if step == plan.last_step and not unevaluated:
             return
 
-        runtime.use_compilation_cache()
         with runtime.explain_out_of_memory(config):
             if state is None:
                 state = initialise(plan.fresh_state, plan.mesh)
                 if initial:
                     state = dataclasses.replace(state, **started_from(state.variables(), initial))
             program = make_train_step(plan.model, plan.optimizer, config, plan.transform, plan.mesh)
-            train_step = compiled(program, state, config)
+            train_step = compiled(program, state, config, mesh)
             forward = make_forward(plan.model, plan.transform, plan.mesh)
             journal = Journal(workdir, step, config.log.tensorboard, unevaluated=unevaluated)
             with journal, interrupts.deferred(), watch.working():
@@ -216,7 +224,7 @@ def restored_state(workdir: Path, target: TrainState) -> tuple[TrainState | None
     return TrainState(**{"batch_stats": {}} | variables, **training), step
 
 
-def compiled(train_step: Any, state: TrainState, config: ConfigDict) -> TrainStep:
+def compiled(train_step: Any, state: TrainState, config: ConfigDict, mesh: Mesh) -> TrainStep:
     """The train step, compiled for batches of the config's shape; says so, and how long it took."""
     size, batch_size = config.data.image_size, config.train.batch_size
     images = jax.ShapeDtypeStruct((batch_size, size, size, 3), np.uint8)
@@ -226,7 +234,7 @@ def compiled(train_step: Any, state: TrainState, config: ConfigDict) -> TrainSte
     program = train_step.lower(state, images, labels).compile()
     runtime.return_free_memory()
     log(f"compiled in {time.monotonic() - start:.0f} s")
-    return runtime.trimmed(program)
+    return runtime.trimmed(program, mesh)
 
 
 def with_waits(batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:

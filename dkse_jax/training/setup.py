@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from dkse_jax import sharding
 from dkse_jax.config import steps
 from dkse_jax.data.pipeline import fingerprint
-from dkse_jax.data.sources import Source, load_splits
+from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform
 from dkse_jax.distributed import processes
 from dkse_jax.errors import UserError
@@ -30,7 +30,7 @@ class Setup:
         config: the run's.
         splits: "train", "val" and "test".
         transform: of val and test; training's views are normalised as it says.
-        mesh: the devices.
+        mesh: of devices.
         model: its classes are those of the splits.
         schedule: the learning rate of the update after so many others.
         optimizer: follows the schedule.
@@ -52,8 +52,8 @@ class Setup:
         """The state before the first step, to be traced."""
         return create_state(self.model, self.optimizer, self.transform.size, self.config.seed)
 
-    def target(self) -> TrainState:
-        """The shapes, dtypes and shardings of every state."""
+    def abstract_state(self) -> TrainState:
+        """Returns the shapes, dtypes and shardings of every state."""
         return sharding.abstract(jax.eval_shape(self.fresh_state), self.mesh)
 
     def is_due(self, step: int) -> bool:
@@ -61,37 +61,41 @@ class Setup:
         return step % self.evaluate_every == 0 or step == self.last_step
 
 
-def make_setup(config: ConfigDict) -> Setup:
-    """Reads which examples there are, and compiles nothing.
+def make_setup(config: ConfigDict, splits: dict[str, Source], mesh: Mesh) -> Setup:
+    """Builds what training on these splits needs; compiles nothing.
+
+    Args:
+        config: of the run.
+        splits: "train", "val" and "test".
+        mesh: over which `sharding.check_batch_size` can divide the config's batch.
 
     Raises:
-        UserError: a mistake in the config or the data.
+        UserError: a mistake in the config, or a config that does not fit the splits.
     """
-    sharding.check_batch_size(config.train.batch_size, config.train.accumulate)
     if config.data.on_bad_image == "skip" and not processes.alone():
         raise UserError(
             "config.data.on_bad_image is 'skip', but must be 'error' for several processes;"
             " dkse-check ROOT lists unreadable images"
         )
-    mesh = sharding.make_mesh(fsdp=config.devices.fsdp)
-    splits = load_splits(config.data, config.seed)
     examples = len(splits["train"])
     last_step = steps(config, examples)
     schedule = make_schedule(config.optimizer, last_step)
     frozen = tuple(filter(None, config.frozen.split(",")))
-    plan = Setup(
+    setup = Setup(
         config=config,
         splits=splits,
         transform=Transform.of(config.data),
         mesh=mesh,
-        model=create_model(config.model, len(splits["train"].class_names)),
+        model=create_model(
+            config.model, len(splits["train"].class_names), sharding.target_of(mesh)
+        ),
         schedule=schedule,
         optimizer=make_optimizer(config.optimizer, schedule, frozen),
         last_step=last_step,
         evaluate_every=evaluation_interval(config, examples),
     )
-    check_frozen(frozen, plan.target().params)
-    return plan
+    check_frozen(frozen, setup.abstract_state().params)
+    return setup
 
 
 def evaluation_interval(config: ConfigDict, examples: int) -> int:

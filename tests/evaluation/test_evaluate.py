@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from dkse_jax import inference, sharding
+from dkse_jax import inference, runtime, sharding
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.evaluation.evaluate import predict
@@ -15,7 +15,7 @@ from dkse_jax.models.dkse_net import DKSENet
 def network():
     model = DKSENet(3, width=4)
     variables = jax.jit(model.init)(jax.random.key(0), np.zeros((1, 32, 32, 3), np.float32))
-    return model, variables, make_forward(model, Transform(32), sharding.make_mesh())
+    return model, variables, make_forward(model, Transform(32), runtime.default_mesh())
 
 
 def noise(examples):
@@ -30,7 +30,7 @@ def test_every_example_counts_once_whatever_the_batch(network, examples):
     model, variables, forward = network
     pictures, source = noise(examples)
     # 7 is not a multiple of the 8 devices: predict enlarges it to 8.
-    mesh = sharding.make_mesh()
+    mesh = runtime.default_mesh()
     result = predict(forward, variables, source, Transform(32), mesh, batch_size=7, threads=2)
     logits, _ = model.apply(variables, normalise(pictures, Transform(32)))
     assert result.shape == (examples, 3)
@@ -68,6 +68,6 @@ def test_an_example_that_gets_lost_is_noticed(network, monkeypatch):
         return list(whole(*args, **named))[:-1]
 
     monkeypatch.setattr(inference, "evaluation_batches", drops_the_remainder)
-    mesh = sharding.make_mesh()
+    mesh = runtime.default_mesh()
     with pytest.raises(AssertionError, match="8 results for 9 examples"):
         predict(forward, variables, source, Transform(32), mesh, batch_size=8, threads=2)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from dkse_jax import sharding
+from dkse_jax import runtime
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform
 from dkse_jax.evaluation.evaluate import predict
@@ -58,7 +58,8 @@ def brute_force(scores: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) 
 @settings(max_examples=6, phases=[Phase.generate])  # a seed does not get simpler
 @given(batch=st.integers(1, 40), classes=st.integers(2, 6), seed=st.integers(0, 2**32 - 1))
 def test_metrics_equal_brute_force_over_every_example(size, batch, classes, seed):
-    padded = round_up_to_devices(batch)
+    mesh = runtime.default_mesh()
+    padded = round_up_to_devices(batch, mesh)
     n = SIZES[size](padded if seed % 2 else batch)
     rng = np.random.default_rng(seed)
     weights = rng.integers(1, 5, size=(n, classes)).astype(np.float32)  # small: there are equals
@@ -78,7 +79,7 @@ def test_metrics_equal_brute_force_over_every_example(size, batch, classes, seed
         None,
         make_source(labels, names),
         Transform(2),
-        sharding.make_mesh(),
+        mesh,
         batch_size=batch,
         threads=1 + seed % 3,
     )

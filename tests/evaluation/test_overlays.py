@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dkse_jax import sharding
+from dkse_jax import runtime
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.evaluation import overlays
@@ -90,7 +90,7 @@ def test_each_map_is_that_of_its_picture_and_its_predicted_class(judged, tmp_pat
     monkeypatch.setattr(
         overlays, "overlay", lambda picture, heat: heats.append(heat) or np.zeros_like(picture)
     )
-    explain = overlays.make_explain(net, variables, Transform(32), "dkse_6", sharding.make_mesh())
+    explain = overlays.make_explain(net, variables, Transform(32), "dkse_6", runtime.default_mesh())
     write_overlays(
         tmp_path / "gradcam",
         explain=explain,
@@ -100,6 +100,7 @@ def test_each_map_is_that_of_its_picture_and_its_predicted_class(judged, tmp_pat
         transform=Transform(32),
         count=9,  # more than a batch
         threads=2,
+        mesh=runtime.default_mesh(),
     )
     assert list(drawn) == ["a.png", "1.b_c.png", "d.png"]
     examples = [example for some, _ in drawn.values() for example in some]
@@ -142,6 +143,7 @@ def test_the_picture_stands_beside_its_overlay(judged, tmp_path):
         transform=Transform(32),
         count=4,
         threads=2,
+        mesh=runtime.default_mesh(),
     )
     assert [path.name for path in written] == ["a.png", "1.b_c.png", "d.png"]
     for path in written:

@@ -15,6 +15,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from dkse_jax import runtime
+from dkse_jax.data.sources import load_splits
 from dkse_jax.training.loop import restored_state
 from dkse_jax.training.setup import make_setup
 from dkse_jax.workdir import description
@@ -125,8 +127,10 @@ def last_step(workdir: Path) -> int:
 
 def arrays(workdir: Path) -> tuple[int, dict[str, bytes]]:
     """The newest step of a workdir, and every array of its state, as bytes by name."""
-    plan = make_setup(description.load_config(workdir))
-    state, step = restored_state(workdir, plan.target())
+    config = description.load_config(workdir)
+    mesh = runtime.default_mesh(config.devices.fsdp)
+    setup = make_setup(config, load_splits(config.data, config.seed), mesh)
+    state, step = restored_state(workdir, setup.abstract_state())
     assert state is not None, "no checkpoint can be restored"
     leaves = jax.tree_util.tree_leaves_with_path(state)
     return step, {jax.tree_util.keystr(path): np.asarray(leaf).tobytes() for path, leaf in leaves}

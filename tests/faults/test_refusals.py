@@ -69,7 +69,7 @@ def test_a_changed_config_is_refused_field_by_field(baseline, monkeypatch, sabot
         from dkse_jax.workdir import description
 
         monkeypatch.setattr(description, "differences", lambda saved, new: [])
-        monkeypatch.setattr("dkse_jax.training.loop.make_setup", None)  # goes no further
+        monkeypatch.setattr("dkse_jax.training.loop.load_splits", None)  # goes no further
     for field, value, line in [
         ("model.width", 8, "model.width: 4 -> 8"),
         ("model.dtype", "bfloat16", "model.dtype: 'float32' -> 'bfloat16'"),

@@ -33,6 +33,7 @@ FIGURE_10 = {
     "separable_13": (7, 7, 1024),
     "separable_14": (7, 7, 1024),
     "pool_15": (1024,),
+    "pre_logits": (1024,),
     "logits": (5,),
 }
 
@@ -244,7 +245,7 @@ def test_bfloat16_keeps_float32_parameters_statistics_and_logits():
     for path, leaf in jax.tree.leaves_with_path((variables, state)):
         assert leaf.dtype == jnp.float32, path
     wide = {name for name, stage in stages.items() if stage.dtype == jnp.float32}
-    assert wide == {"pool_15", "logits"}
+    assert wide == {"pool_15", "pre_logits", "logits"}
     assert {stages[name].dtype for name in stages if name not in wide} == {jnp.dtype("bfloat16")}
     assert logits.dtype == jnp.float32
 

@@ -181,7 +181,29 @@ def test_stages_statistics_and_dropout(name, train, network):
     assert {leaf.dtype for leaf in statistics.values()} <= {jnp.dtype("float32")}
     wide = {stage for stage, value in stages.items() if value.dtype == jnp.float32}
     assert wide >= {"logits"}
-    assert wide <= {"logits", "average_pool", "pool_15"}
+    assert wide <= {"logits", "pre_logits", "average_pool", "pool_15"}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_pre_logits_are_what_the_classifier_sees(name, network):
+    net, variables = network(name)
+
+    def run(variables, images):
+        seen = []
+
+        def note(call, args, kwargs, context):
+            if context.module.path == ("logits",):
+                seen.append(args[0])
+            return call(*args, **kwargs)
+
+        with nn.intercept_methods(note):
+            _, stages = net.apply(variables, images)
+        (features,) = seen
+        assert stages["pre_logits"] is features
+        return features
+
+    features = jax.eval_shape(run, variables, _images(2, LEAST[name], LEAST[name]))
+    assert features.shape == (2, variables["params"]["logits"]["kernel"].shape[0])
 
 
 @pytest.mark.parametrize("name", ["alexnet", "resnet18", "dkse_net"])

@@ -12,6 +12,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from dkse_jax.errors import UserError
 from dkse_jax.ops import winograd
 from dkse_jax.ops.conv import TransformedKernel, add_kernels, conv, transform
+from dkse_jax.ops.forms import Target
+
+CPU, EIGHT = Target("cpu"), Target("cpu", 8)
 
 
 @pytest.mark.parametrize("k", [3, 5])
@@ -23,8 +26,8 @@ def test_winograd_equals_lax_in_float64(k, noise, assert_forms_equal):
 
 def test_winograd_in_steps_equals_lax_in_float64(noise, assert_forms_equal):
     x = noise(16, 45, 46, 2)
-    assert winograd._chunks(jnp.asarray(x)).shape == (8, 2, 45, 46, 2)  # two, on 8 devices
-    assert_forms_equal(conv, [(x, noise(3, 3, 2, 1))])
+    assert winograd._chunks(jnp.asarray(x), 8).shape == (8, 2, 45, 46, 2)  # two, on 8 devices
+    assert_forms_equal(partial(conv, target=EIGHT), [(x, noise(3, 3, 2, 1))])
 
 
 def test_devices_exchange_a_kernels_gradient_once_not_in_every_step():
@@ -33,7 +36,9 @@ def test_devices_exchange_a_kernels_gradient_once_not_in_every_step():
     x, kernel = jnp.zeros((16, 45, 46, 2)), jnp.zeros((3, 3, 2, 1))  # two steps
 
     def gradient(x, kernel):
-        return jax.grad(lambda kernel: jnp.square(conv(x, kernel, form="fast")).sum())(kernel)
+        return jax.grad(
+            lambda kernel: jnp.square(conv(x, kernel, target=EIGHT, form="fast")).sum()
+        )(kernel)
 
     program = jax.jit(gradient, in_shardings=(split, whole), out_shardings=whole)
     text = program.lower(x, kernel).compile().as_text()
@@ -93,12 +98,14 @@ def test_auto_is_winograd_for_wide_float32_kernels_on_cpu():
 
 def test_a_transformed_kernel_gives_the_same(noise):
     x, kernel = noise(2, 7, 9, 64, dtype=np.float32), noise(5, 5, 64, 64, dtype=np.float32)
-    ready = transform(jnp.asarray(kernel))
+    ready = transform(jnp.asarray(kernel), target=CPU)
     assert isinstance(ready, TransformedKernel)
     expected = conv(x, kernel, form="plain")
     np.testing.assert_allclose(conv(x, ready), expected, rtol=0, atol=1e-4 * np.ptp(expected))
-    assert transform(kernel, form="plain") is kernel
-    assert transform(kernel, stride=2) is kernel
+    assert transform(kernel, target=CPU, form="plain") is kernel
+    assert transform(kernel, target=CPU, stride=2) is kernel
+    for elsewhere in (Target(), Target("tpu"), Target("gpu", 8)):
+        assert transform(kernel, target=elsewhere) is kernel
 
 
 def test_float32_winograd_errs_by_a_few_times_1e_5(noise):
@@ -112,7 +119,7 @@ def test_a_batch_over_eight_devices_stays_there(noise, outputs_and_gradients):
     mesh = Mesh(np.array(jax.devices()), ("data",))
     assert mesh.size == 8
     x, kernel = noise(16, 45, 45, 2, dtype=np.float32), noise(3, 3, 2, 2, dtype=np.float32)
-    step = jax.jit(partial(outputs_and_gradients, partial(conv, form="fast")))
+    step = jax.jit(partial(outputs_and_gradients, partial(conv, form="fast", target=EIGHT)))
     split = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data")))
     whole = jax.device_put(kernel, NamedSharding(mesh, PartitionSpec()))
     compiled = step.lower(split, whole).compile()
@@ -138,3 +145,23 @@ def test_kernels_that_are_added_convolve_to_the_sum(noise):
 def test_an_unknown_form_is_a_user_error():
     with pytest.raises(UserError, match='no form "winograd" of conv; choose one of auto, fast'):
         conv(jnp.ones((1, 2, 2, 1)), jnp.ones((3, 3, 1, 1)), form="winograd")
+
+
+@pytest.mark.parametrize("devices", [1, 4, 16])
+def test_steps_are_as_large_as_the_target_s_devices_need(devices):
+    """The process has 8."""
+    x, kernel = (
+        jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((64, 45, 46, 2), (3, 3, 2, 1))
+    )
+    step = jax.jit(partial(conv, form="fast", target=Target("cpu", devices)))
+    text = step.trace(x, kernel).lower().as_text()
+    assert f"tensor<{devices}x{64 // devices}x45x46x2xf32>" in text
+
+
+def test_a_symbolic_batch_is_one_step(noise):
+    x, kernel = noise(3, 9, 8, 64, dtype=np.float32), noise(3, 3, 64, 64, dtype=np.float32)
+    (batch,) = jax.export.symbolic_shape("b")
+    images = jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype)
+    exported = jax.export.export(jax.jit(partial(conv, target=CPU)))(images, kernel)
+    assert "stablehlo.convolution" not in exported.mlir_module()
+    np.testing.assert_array_equal(exported.call(x, kernel), conv(x, kernel, target=CPU))

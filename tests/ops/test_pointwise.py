@@ -9,24 +9,22 @@ import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dkse_jax.errors import UserError
+from dkse_jax.ops.forms import Target
 from dkse_jax.ops.pointwise import pointwise_conv
 
 
-@pytest.fixture(params=[1, 8])
-def devices(request, monkeypatch):
-    """So many, as far as the op can see. Shapes must tell them apart: JAX keeps what it traced."""
-    monkeypatch.setattr(jax, "device_count", lambda: request.param)
-    return request.param
-
-
+@pytest.mark.parametrize("devices", [1, 8])
 def test_forms_are_equal_in_float64(devices, noise, assert_forms_equal):
-    sizes = [(devices, 5, 6, 3), (3, 1, 1, devices + 2), (1, 2, devices, 7)]
-    assert_forms_equal(pointwise_conv, [(noise(*size), noise(1, 1, size[-1], 4)) for size in sizes])
+    sizes = [(8, 5, 6, 3), (3, 1, 1, 10), (1, 2, 8, 7)]
+    op = partial(pointwise_conv, target=Target(devices=devices))
+    assert_forms_equal(op, [(noise(*size), noise(1, 1, size[-1], 4)) for size in sizes])
 
 
+@pytest.mark.parametrize("devices", [1, 8])
 def test_several_devices_transpose_the_image_for_the_kernels_gradient(devices):
-    x, kernel = jnp.ones((devices, 3, 3, 2)), jnp.ones((1, 1, 2, 4))
-    gradient = jax.grad(lambda kernel: pointwise_conv(x, kernel).sum())
+    x, kernel = jnp.ones((8, 3, 3, 2)), jnp.ones((1, 1, 2, 4))
+    op = partial(pointwise_conv, target=Target("cpu", devices))
+    gradient = jax.grad(lambda kernel: op(x, kernel).sum())
     text = jax.jit(gradient).lower(kernel).as_text()
     assert ("stablehlo.transpose" in text) == (devices == 8)
 
@@ -38,7 +36,8 @@ def test_a_batch_over_eight_devices_stays_there(outputs_and_gradients):
     )
     kernel = jax.device_put(np.ones((1, 1, 2, 4), np.float32), NamedSharding(mesh, PartitionSpec()))
     assert mesh.size == 8
-    y, dx, _ = jax.jit(partial(outputs_and_gradients, pointwise_conv))(x, kernel)
+    op = partial(pointwise_conv, target=Target("cpu", 8))
+    y, dx, _ = jax.jit(partial(outputs_and_gradients, op))(x, kernel)
     assert y.addressable_shards[0].data.shape == (1, 3, 3, 4)
     assert dx.addressable_shards[0].data.shape == (1, 3, 3, 2)
     np.testing.assert_array_equal(y, np.full((8, 3, 3, 4), 2.0))

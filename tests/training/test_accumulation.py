@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from dkse_jax import sharding
+from dkse_jax import runtime, sharding
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.models.layers import NORM_MOMENTUM, BatchNorm, classifier
 from dkse_jax.models.separable import SeparableConv
@@ -60,7 +60,7 @@ def test_micro_batches_without_norms_are_the_large_batch():
     losses, weights = [], []
     with jax.enable_x64(True):
         for accumulate in (1, 4):
-            mesh = sharding.make_mesh(fsdp=2)
+            mesh = runtime.default_mesh(2)
             step, state = make_step(Small(norm=False, dtype=jnp.float64), accumulate, mesh)
             for _ in range(5):
                 state, metrics = step(state, PIXELS, LABELS)
@@ -87,7 +87,7 @@ def test_micro_batches_are_the_same_on_any_devices():
 
 
 def test_each_micro_batch_moves_the_running_statistics_once():
-    step, state = make_step(Small(norm=True), 2, sharding.make_mesh())
+    step, state = make_step(Small(norm=True), 2, runtime.default_mesh())
     colours = np.asarray(normalise(PIXELS, TRANSFORM), np.float64)
     expected = np.zeros(3)
     for i in range(2):
@@ -112,9 +112,7 @@ def test_each_micro_batch_has_a_dropout_key_of_its_own():
 @functools.cache
 def collectives(accumulate, fsdp):
     """(kind, dtypes and shapes of its results) of each exchange between 8 devices, in a step."""
-    step, state = make_step(
-        Small(norm=True, dropout=0.3), accumulate, sharding.make_mesh(fsdp=fsdp)
-    )
+    step, state = make_step(Small(norm=True, dropout=0.3), accumulate, runtime.default_mesh(fsdp))
     text = step.lower(state, PIXELS, LABELS).compile().as_text()
     kinds = "all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute"
     found = re.findall(rf"= (\S.*?) ({kinds})(?:-start)?\(", text)
@@ -137,7 +135,7 @@ def test_gradients_are_reduced_once_and_batches_never_gathered(accumulate, fsdp)
     XLA leaves the gradients' there: it takes place once for each micro-batch.
     """
     found = collectives(accumulate, fsdp)
-    _, state = make_step(Small(norm=True), 1, sharding.make_mesh())
+    _, state = make_step(Small(norm=True), 1, runtime.default_mesh())
     weights = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     reduced = sum(elements(shapes) for kind, shapes in found if kind == "all-reduce")
     channels = 3 + 96  # of the norms: two sums for each; and the loss and the accuracy
@@ -148,7 +146,7 @@ def test_gradients_are_reduced_once_and_batches_never_gathered(accumulate, fsdp)
 
 
 def test_a_step_moves_nothing_between_host_and_devices():
-    mesh = sharding.make_mesh(fsdp=2)
+    mesh = runtime.default_mesh(2)
     step, state = make_step(Small(norm=True, dropout=0.3), 2, mesh)
     batch = jax.device_put((PIXELS, LABELS), sharding.batch_sharding(mesh))
     step = step.lower(state, *batch).compile()

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from dkse_jax import runtime
 from dkse_jax.data.sources import load_splits
 from dkse_jax.models import create_model
 from dkse_jax.training import estimate
@@ -15,14 +16,15 @@ def told(config, monkeypatch, capsys):
     config.model.width = 32
     config.data.image_size = 96
     model = create_model(config.model, num_classes=5)
-    monkeypatch.setattr(estimate, "matmul_rate", lambda: 1e10 / estimate.ATTAINED_SHARE)
+    mesh = runtime.default_mesh()
+    monkeypatch.setattr(estimate, "matmul_rate", lambda mesh: 1e10 / estimate.ATTAINED_SHARE)
 
     def tell(step, class_names=splits["train"].class_names, workdir="runs/x"):
         named = {
             name: dataclasses.replace(split, class_names=class_names)
             for name, split in splits.items()
         }
-        estimate.announce(config, model, named, Path(workdir), step=step, last_step=1000)
+        estimate.announce(config, model, named, Path(workdir), mesh, step=step, last_step=1000)
         return capsys.readouterr().out
 
     return tell
@@ -55,4 +57,4 @@ def test_names_steer_no_terminal(told):
 
 
 def test_the_probe_measures_a_rate():
-    assert 1e8 < estimate.matmul_rate() < 1e16
+    assert 1e8 < estimate.matmul_rate(runtime.default_mesh()) < 1e16

@@ -6,7 +6,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 from safetensors.numpy import save_file
 
-from dkse_jax import sharding
+from dkse_jax import runtime, sharding
 from dkse_jax.errors import UserError
 from dkse_jax.models import create_model
 from dkse_jax.models.importer import layouts
@@ -15,6 +15,7 @@ from dkse_jax.training.loop import train
 from dkse_jax.workdir import checkpoint, description
 from scripts.reference_logits import draw
 
+MESH = runtime.default_mesh()
 IMAGE, IMAGE_64 = jnp.zeros((1, 32, 32, 3)), jnp.zeros((1, 64, 64, 3))
 
 
@@ -27,7 +28,7 @@ def fresh(config, variables_of):
 def best_of(run, config):
     model = create_model(config.model, 3)
     shapes = jax.eval_shape(model.init, jax.random.key(0), IMAGE)
-    target = sharding.abstract(shapes, sharding.make_mesh())
+    target = sharding.abstract(shapes, MESH)
     return checkpoint.restore_variables(run, checkpoint.best_step(run), target)
 
 
@@ -40,7 +41,7 @@ def test_another_run_gives_its_best_weights(config, trained, fresh):
     config.init_from = str(trained)
     own = placed(fresh(3))
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), own)
-    start = started_from(own, initial_variables(config, shapes, names))
+    start = started_from(own, initial_variables(config, shapes, names, MESH))
     chex.assert_trees_all_equal(start, best_of(trained, config))
 
 
@@ -48,7 +49,7 @@ def test_another_run_gives_its_best_weights(config, trained, fresh):
 def test_other_classes_get_a_fresh_last_layer(config, trained, names, fresh):
     config.init_from = str(trained)
     own = placed(fresh(len(names)))
-    start = flatten_dict(started_from(own, initial_variables(config, own, names)))
+    start = flatten_dict(started_from(own, initial_variables(config, own, names, MESH)))
     theirs = flatten_dict(best_of(trained, config))
     for path, value in flatten_dict(own).items():
         expected = value if path[1] == "logits" else theirs[path]
@@ -60,7 +61,7 @@ def test_another_network_is_refused_by_name(config, trained, fresh):
     config.model.positions = (9,)
     names = description.load_inputs(trained)["class_names"]
     with pytest.raises(UserError, match=r"another network.*params/dkse_6/.*params/dkse_9/"):
-        initial_variables(config, fresh(3), names)
+        initial_variables(config, fresh(3), names, MESH)
 
 
 def test_published_weights_fill_all_but_a_last_layer_of_other_classes(config, tmp_path):
@@ -71,7 +72,7 @@ def test_published_weights_fill_all_but_a_last_layer_of_other_classes(config, tm
     head = {"fc.weight": np.zeros((1000, 512), np.float32), "fc.bias": np.zeros(1000, np.float32)}
     save_file(tensors | head, tmp_path / "resnet18.safetensors")
     config.init_from = str(tmp_path / "resnet18.safetensors")
-    start = initial_variables(config, shapes, ["a", "b", "c"])
+    start = initial_variables(config, shapes, ["a", "b", "c"], MESH)
     for path, value in flatten_dict(start).items():
         assert isinstance(value, jax.ShapeDtypeStruct) == (path[1] == "logits"), path
     np.testing.assert_array_equal(start["params"]["stem"]["norm"]["scale"], tensors["bn1.weight"])

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from dkse_jax import sharding
+from dkse_jax import runtime, sharding
 from dkse_jax.data.pipeline import training_batches
 from dkse_jax.errors import UserError
 from dkse_jax.interrupts import Interrupted
@@ -104,7 +104,7 @@ def state_of(workdir, config):
     optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, STEPS))
     target = sharding.abstract(
         jax.eval_shape(lambda: create_state(model, optimizer, Transform(32).size, 0)),
-        sharding.make_mesh(),
+        runtime.default_mesh(),
     )
     state, step = loop.restored_state(workdir, target)
     assert step == STEPS
@@ -167,7 +167,22 @@ def test_batches_are_put_on_the_devices_before_the_step(config, tmp_path, monkey
     monkeypatch.setattr(loop, "compiled", guarded)
     config.train.epochs, config.devices.fsdp = 0.6, 8
     train(config, tmp_path / "run")
-    assert seen == [sharding.batch_sharding(sharding.make_mesh(fsdp=8))] * 2
+    assert seen == [sharding.batch_sharding(runtime.default_mesh(8))] * 2
+
+
+def test_training_leaves_the_settings_of_the_process(config, tmp_path):
+    config.train.epochs = 0.3
+    before = dict(jax.config.values)
+    train(config, tmp_path / "run", runtime.default_mesh())
+    assert jax.config.values == before
+
+
+def test_training_uses_the_mesh_it_is_given(config, tmp_path, monkeypatch, capsys):
+    config.train.epochs = 0.3
+    config.train.batch_size = 12  # which 8 devices could not share
+    monkeypatch.setattr(runtime, "default_mesh", None)
+    train(config, tmp_path / "run", sharding.make_mesh(jax.devices()[:2]))
+    assert "devices  2 cpu" in capsys.readouterr().out
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(config, tmp_path):

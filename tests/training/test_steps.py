@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from dkse_jax import sharding
+from dkse_jax import runtime, sharding
 from dkse_jax.data.pipeline import training_batches
 from dkse_jax.data.sources import load_splits
 from dkse_jax.data.transform import Transform
@@ -197,7 +197,7 @@ def test_steps_count_and_move_every_weight_and_statistic():
 
 def test_another_seed_gives_other_weights():
     model, optimizer = DKSENet(3, width=4), optax.sgd(0.1)
-    mesh = sharding.make_mesh(fsdp=8)
+    mesh = runtime.default_mesh(8)
     state = initialise(lambda: create_state(model, optimizer, 32, seed=1), mesh)
     assert jax.tree.map(lambda leaf: leaf.sharding, state) == sharding.shardings(state, mesh)
     kernels = (tree.params["dilated_1"]["kernel"] for tree in (state, first_state(jnp.float32)))
@@ -209,7 +209,7 @@ def test_networks_with_and_without_norms_train(config, name):
     """On shapes alone: they are large."""
     config.model.name = name
     model, optimizer = create_model(config.model, 3), optax.sgd(0.1)
-    step = make_train_step(model, optimizer, config, Transform(64), sharding.make_mesh())
+    step = make_train_step(model, optimizer, config, Transform(64), runtime.default_mesh())
     state = jax.eval_shape(lambda: create_state(model, optimizer, 64, seed=0))
     images = jax.ShapeDtypeStruct((8, 64, 64, 3), jnp.uint8)
     after, metrics = jax.eval_shape(step, state, images, jax.ShapeDtypeStruct((8,), jnp.int32))

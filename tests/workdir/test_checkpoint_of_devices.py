@@ -3,12 +3,12 @@
 import jax
 import numpy as np
 
-from dkse_jax import sharding
+from dkse_jax import runtime, sharding
 from dkse_jax.workdir import checkpoint
 
 
 def test_what_every_device_holds_is_saved_without_compiling_anything(tmp_path):
-    mesh = sharding.make_mesh()
+    mesh = runtime.default_mesh()
     values = np.arange(16 * 24, dtype=np.float32).reshape(16, 24)
     state = jax.device_put({"params": values}, sharding.replicated(mesh))
     jax.block_until_ready(state)

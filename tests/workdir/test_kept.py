@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from dkse_jax import config as configs
-from dkse_jax import evaluate, load, sharding, train
+from dkse_jax import evaluate, load, runtime, sharding, train
 from dkse_jax.workdir import checkpoint, description
 
 FOLDER = Path(__file__).parent / "kept"
@@ -55,7 +55,7 @@ def test_what_an_earlier_version_saved_loads_exactly(version):
     workdir = FOLDER / version
     assert checkpoint.latest_step(workdir) == checkpoint.best_step(workdir) == STEP
     expected = state()
-    found = checkpoint.restore(workdir, STEP, *sharding.abstract(expected, sharding.make_mesh()))
+    found = checkpoint.restore(workdir, STEP, *sharding.abstract(expected, runtime.default_mesh()))
     assert jax.tree.structure(found) == jax.tree.structure(expected)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         assert one.dtype == other.dtype

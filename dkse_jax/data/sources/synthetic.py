@@ -125,14 +125,12 @@ def _paint_all(jobs: list[Picture]) -> Iterator[np.ndarray]:
     if workers < 2:
         yield from (_paint_one(*job) for job in jobs)
         return
-    command = [sys.executable, "-c", f"from {__name__} import serve; serve()"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    program = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve()"
+    command = [sys.executable, "-c", program]
     with contextlib.ExitStack() as stack:
         outputs = []
         for worker in range(workers):
-            process = subprocess.Popen(
-                command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-            )
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             stack.enter_context(process)
             stack.callback(process.kill)
             assert process.stdin is not None
