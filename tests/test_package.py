@@ -74,6 +74,5 @@ def test_nothing_below_the_scripts_asks_the_machine():
     assert not {
         name: asked for name, asked in found.items() if asked and not name.startswith(MAY_ASK)
     }
-    assert list(questions("from os import environ\njax.device_count() + jax.devices")) == [
-        *("environ", "jax.device_count", "jax.devices")
-    ]
+    planted = set(questions("from os import environ\njax.device_count() + jax.devices"))
+    assert planted == {"environ", "jax.device_count", "jax.devices"}

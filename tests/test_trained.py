@@ -84,7 +84,7 @@ def test_predictions_stream(loaded, source, monkeypatch):
 
 def test_features_and_explanations(loaded, source):
     images = [source.read(i, None) for i in range(5)]
-    features = loaded.features(images, "pool_15")
+    features = loaded.features(images)
     assert features.shape == (5, 4 * 32)
     maps = loaded.features(images, "dkse_6")
     logits = loaded.features(images, "logits")
