@@ -16,7 +16,7 @@ def noise(height, width):
 
 
 def plain(settings):
-    """No colouring at all."""
+    """Returns settings without recolouring."""
     for name in ("brightness", "contrast", "saturation", "tint", "greyscale"):
         settings[name] = 0.0
     return settings
@@ -73,7 +73,7 @@ def test_brightness_and_tint_scale_the_channels(settings):
     assert means.min() >= 100 * 0.6 * 0.8 - 1
     assert means.max() <= 100 * 1.4 * 1.2 + 1
     assert means.std(0).min() > 15
-    assert np.ptp(means, axis=1).max() > 20  # the channels move apart
+    assert np.ptp(means, axis=1).max() > 20  # the channels differ
 
 
 def test_flip_always_and_never(settings, monkeypatch):

@@ -11,7 +11,7 @@ LABELS = [0, 1, 0, 1, 0, 1, 0, 1]
 
 
 def source(bad):
-    """Eight images of two classes, each filled with its index; those in `bad` cannot be read."""
+    """Makes eight images of two classes, each filled with its index; `bad` ones are unreadable."""
 
     def read(index, min_side):
         if index in bad:
@@ -28,7 +28,7 @@ def source(bad):
         ({2}, 0, 0),
         ({2}, 2, 4),  # the next one of its class
         ({2, 4}, 2, 6),
-        ({6}, 6, 0),  # the first one follows the last
+        ({6}, 6, 0),  # the search wraps around
         ({1, 3, 7}, 7, 5),
     ],
 )

@@ -1,4 +1,4 @@
-"""Odd pictures as people have them: turned, 16-bit, transparent, CMYK, misnamed, broken."""
+"""Unusual images: turned, 16-bit, transparent, CMYK, misnamed, broken."""
 
 import gzip
 import io
@@ -25,13 +25,13 @@ def encode(image, file_format, **options):
 
 
 def picture(height=48, width=64):
-    """Smooth, so that JPEG keeps it within a few grey levels; no two sides alike."""
+    """Draws a smooth image, which JPEG keeps within a few grey levels, without symmetry."""
     y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     return np.stack([255 * x, 255 * y, 255 * (1 - x) * (1 - y)], axis=-1).astype(np.uint8)
 
 
 def png(bits, colour_type, rows, size, transparent=()):
-    """A PNG of a kind that Pillow cannot write, from the packed bytes of each row."""
+    """Encodes a PNG of a format that Pillow cannot write, from the packed bytes of each row."""
 
     def chunk(tag, data):
         return struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data))
@@ -44,13 +44,13 @@ def png(bits, colour_type, rows, size, transparent=()):
 
 
 def png_16bit(colour_type, pixels, transparent=(), size=None):
-    """A 16-bit PNG; its header may claim another size."""
+    """Encodes a 16-bit PNG; its header may state another size."""
     rows = [row.astype(">u2").tobytes() for row in pixels]
     return png(16, colour_type, rows, size or pixels.shape[1::-1], transparent)
 
 
 def tiff(bits, row, photometric, order="<", width=4, samples=1, deflate=False):
-    """A TIFF of one row, given as its packed bytes."""
+    """Encodes a TIFF of one row, given as its packed bytes."""
     row = zlib.compress(row) if deflate else row
     tags = {256: width, 257: 1, 258: bits, 259: 8 if deflate else 1, 262: photometric}
     tags |= {273: 0, 277: samples, 278: 1, 279: len(row)}
@@ -150,7 +150,7 @@ def test_a_remark_of_pillows_does_not_refuse_a_picture(file_format):
     exif = Image.Exif()
     exif[274] = 6
     good = exif.tobytes()
-    # 9 entries are announced and 1 is there, of which Pillow warns.
+    # The header announces 9 entries, but has 1: Pillow warns.
     odd = good[:14] + struct.pack(">H", 9) + good[16:]
     good, odd = (encode(Image.fromarray(picture()), file_format, exif=e) for e in (good, odd))
     with pytest.warns(UserWarning, match="EXIF"), Image.open(io.BytesIO(odd)) as image:
@@ -368,7 +368,7 @@ def test_refusals_are_plain_text(tmp_path):
 
 
 def many_scans(scans):
-    """A progressive JPEG in which the scan of the chroma's highest coefficients is repeated."""
+    """Makes a progressive JPEG with repeated scans of the chroma's highest coefficients."""
     data = encode(Image.fromarray(picture()), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xc4")  # its Huffman table; then the scan, to the end of the image
     return data[:last] + data[last:-2] * scans + data[-2:]

@@ -1,4 +1,4 @@
-"""Damaged pictures of every format: each is decoded or refused, in bounded time and size.
+"""Damaged images of every format: each is decoded or refused, in bounded time and size.
 
 DKSE_FUZZ_MUTANTS=5000 tries more of them.
 """
@@ -16,7 +16,7 @@ from PIL import Image
 from dkse_jax.data.decode import MAX_PIXELS, BadImage, decode_image
 
 MUTANTS = int(os.environ.get("DKSE_FUZZ_MUTANTS", "600"))
-SECONDS = 10  # for one picture; the largest that may be decoded takes about 3 on a slow core
+SECONDS = 10  # for one image; the largest allowed one takes about 3 on a slow core
 EXTREMES = [b"\0" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\1"]
 KINDS = [
     ("JPEG", "RGB", {}),
@@ -62,7 +62,7 @@ def make_pictures():
 
 
 def mutate(data, other, rng):
-    """One to four kinds of damage; those of headers more often than their share of bytes."""
+    """Applies one to four mutations; headers are hit more often than by their share of bytes."""
     for _ in range(rng.integers(1, 5)):
         end = len(data) if rng.random() < 0.5 else min(len(data), 128)
         start = int(rng.integers(0, max(end, 1)))
@@ -87,7 +87,7 @@ def mutate(data, other, rng):
 
 
 def with_right_checksums(data):
-    """A PNG whose damage its checksums do not tell, so that it gets further."""
+    """Corrects the checksums of a damaged PNG, so that decoding gets further."""
     place = 8
     while data.startswith(b"\x89PNG") and place + 12 <= len(data):
         end = place + 8 + struct.unpack(">I", data[place : place + 4])[0]

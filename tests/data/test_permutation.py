@@ -18,13 +18,13 @@ def test_every_value_comes_once(length):
 
 
 def unevenness(values, length):
-    """Chi-squared with 15 degrees of freedom, of sixteenths of the range."""
+    """Computes chi-squared, with 15 degrees of freedom, of sixteenths of the range."""
     expected = len(values) / 16
     counts = np.bincount(np.array(values) * 16 // length, minlength=16)
     return ((counts - expected) ** 2 / expected).sum()
 
 
-BOUND = 44.3  # of 9,999 in 10,000 random orders
+BOUND = 44.3  # holds for 9,999 of 10,000 random orders
 
 
 @pytest.mark.parametrize("length", [70_000, 10**6, 2**20 + 1, 10**9])

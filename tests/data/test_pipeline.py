@@ -19,7 +19,7 @@ from dkse_jax.data.transform import Transform
 
 
 def make_source(examples: int) -> Source:
-    """Example i is a 40 x 50 picture whose every pixel is i."""
+    """Makes a source in which example i is a 40 x 50 image of value i."""
     return Source(
         class_names=("a", "b"),
         ids=tuple(f"{i:03}.png" for i in range(examples)),
@@ -80,7 +80,7 @@ def test_many_examples_are_visited_as_few_are(monkeypatch):
 
 
 def test_the_orders_are_those_of_every_version():
-    """A resumed run has to go on with the order that it began with, whatever is installed since."""
+    """A resumed run must continue in the order in which it began, also in a later version."""
     assert [place(i, 11, seed=0)[1] for i in range(11)] == [3, 6, 0, 10, 8, 7, 4, 1, 5, 2, 9]
     starts = [[286458, 204167, 595531, 128534], [360498, 447864, 316484, 415471]]
     for epoch, start in enumerate(starts):
@@ -144,25 +144,25 @@ def test_fingerprint_changes_with_ids_labels_and_class_names():
 
 
 def test_fingerprint_is_of_all_lines_in_one():
-    """Those of runs that were begun before must stay what they are, of few and of many examples."""
+    """Fingerprints of saved runs must never change, for few and for many examples."""
     for examples in (5, 10_000):
         source = make_source(examples)
         lines = [*source.class_names, *source.ids, *map(str, source.labels.tolist())]
         assert fingerprint(source) == hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def test_training_views_are_stretched_as_those_that_are_judged(config):
+def test_training_and_evaluation_views_have_the_same_autocontrast(config):
     ramp = np.arange(50, 130, dtype=np.uint8)[None, :, None].repeat(40, 0).repeat(3, 2)
     source = dataclasses.replace(make_source(8), read=lambda i, min_side: ramp)
     config.augment.enabled, config.data.levels = False, True
     transform = Transform.of(config.data)
-    judged = next(evaluation_batches(source, transform, batch_size=4, threads=1))["image"]
+    evaluated = next(evaluation_batches(source, transform, batch_size=4, threads=1))["image"]
     trained = batches_of(source, config, 1, 1)[0]["image"]
-    np.testing.assert_array_equal(trained, judged)
-    assert np.ptp(trained) > 85  # of the middle half of a ramp from black to white; 40 as it came
+    np.testing.assert_array_equal(trained, evaluated)
+    assert np.ptp(trained) > 85  # without autocontrast 40
 
 
-def test_bytes_of_a_name_that_are_no_text_are_told_apart():
+def test_names_that_are_no_valid_text_remain_distinct():
     sources = [dataclasses.replace(make_source(1), ids=(name,)) for name in ("\udce9", "\udce8")]
     assert len({fingerprint(source) for source in sources}) == 2
     assert len({batch_hash(source, np.array([0])) for source in sources}) == 2

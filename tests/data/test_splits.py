@@ -1,4 +1,4 @@
-"""Splits by hash: the same everywhere, for good, and leak-free."""
+"""Splits by hash: equal on every machine and in every version, and leak-free."""
 
 import unicodedata
 
@@ -14,7 +14,7 @@ def groups(count, class_names=("oil", "ink")):
 
 
 def test_the_assignment_never_changes():
-    """Pinned: a change of the hash would move test images into train, between two versions."""
+    """A change of the hash would move test images into train between two versions."""
     split_of = assign_splits(groups(6, ("ink",)), seed=0, val_percent=15, test_percent=15)
     assert [split_of[f"ink/{i:04}.jpg"] for i in range(6)] == [
         "test",
@@ -82,7 +82,7 @@ def test_every_class_is_in_every_split(seed):
 
 
 def test_the_nearest_group_fills_an_empty_split():
-    """With shares this small all fall into train; the two smallest hashes come nearest."""
+    """Small shares put all groups into train; the two smallest hashes are nearest."""
     some = groups(40, ("oil",))
     filled = assign_splits(some, 0, 1e-9, 1e-9)
     test, val = (next(g for g in some if filled[g] == split) for split in ("test", "val"))

@@ -1,4 +1,4 @@
-"""Splits by hash: what holds of any groups, classes, seed and shares."""
+"""Splits by hash: properties for any groups, classes, seed and shares."""
 
 from collections.abc import Mapping, Set
 
@@ -17,7 +17,7 @@ CLASSES = ("oil", "ink", "chalk")
 
 @st.composite
 def groups(draw, prefix: str = "", least: int = 3) -> Groups:
-    """At least `least` groups of each class alone, and some of several classes."""
+    """Draws at least `least` groups of each class alone, and some of several classes."""
     found: dict[str, Set[str]] = {}
     for name in CLASSES:
         for group in draw(st.sets(NAMES, min_size=least, max_size=9)):
@@ -28,7 +28,7 @@ def groups(draw, prefix: str = "", least: int = 3) -> Groups:
 
 
 def by_hash(some: Groups, seed: int, val: float, test: float) -> dict[str, str]:
-    """Where the hash of its own name puts each group."""
+    """Assigns each group by the hash of its name alone."""
 
     def split(percent: float) -> str:
         return "test" if percent < test else "val" if percent < test + val else "train"
@@ -37,7 +37,7 @@ def by_hash(some: Groups, seed: int, val: float, test: float) -> dict[str, str]:
 
 
 def filled(some: Groups, split_of: Mapping[str, str]) -> set[tuple[str, str]]:
-    """The (class, split) that have a group."""
+    """Returns the (class, split) pairs that have a group."""
     return {(name, split_of[group]) for group in some for name in some[group]}
 
 

@@ -38,7 +38,7 @@ def test_every_example_counts_once_whatever_the_batch(network, examples):
 
 
 def test_devices_give_one_devices_counts_exactly(network):
-    """What is counted is equal; the loss and the calibration are sums of rounded numbers."""
+    """Counts are equal; the loss and the calibration are sums of rounded numbers."""
     model, variables, _ = network
     _, source = noise(23)
     labels = np.arange(23, dtype=np.int32) % 3

@@ -1,4 +1,4 @@
-"""Grad-CAM against what it must equal, and on a network that had to find a patch."""
+"""Grad-CAM against its formula, and on a network trained to find a patch."""
 
 from functools import partial
 
@@ -17,7 +17,7 @@ from tests.conftest import unoptimised
 
 
 class Toy(nn.Module):
-    """Any other network: no forms of ops, two maps, a head that is more than a mean."""
+    """A network without forms of ops, with two maps and a head that is more than a mean."""
 
     classes: int = 3
 
@@ -25,7 +25,7 @@ class Toy(nn.Module):
     def __call__(self, images, *, train=False):
         stages = {}
         x = jnp.concatenate([nn.relu(images), nn.relu(-images)], axis=-1)
-        stages["halves"] = x  # a map, but made by no submodule
+        stages["halves"] = x  # a map, but of no submodule
         stages["first"] = x = Block(8, name="first")(x)
         stages["second"] = x = Block(16, name="second")(x)
         stages["pool"] = x = x.mean((1, 2))
@@ -47,7 +47,7 @@ def noise(*shape):
 
 @pytest.fixture(scope="module")
 def dkse(variables_of):
-    """A thin network with dropout, its variables and three images."""
+    """Provides a thin network with dropout, its variables and three images."""
     net = DKSENet(3, width=4, dropout_before_pool=0.5, dropout_after_pool=0.5)
     images = noise(3, 64, 64, 3)
     return net, variables_of(net, images), images
@@ -55,7 +55,7 @@ def dkse(variables_of):
 
 @pytest.mark.parametrize(("dtype", "error"), [("float32", 1e-5), ("bfloat16", 1e-2)])
 def test_at_the_last_map_it_is_the_class_activation_map(dtype, error, dkse):
-    """CAM (Zhou et al. 2016): the gradient of logit c to channel k is w_kc / (H·W) at any pixel."""
+    """CAM (Zhou et al. 2016): ∂(logit c) / ∂(channel k) is w_kc / (H·W) at any pixel."""
     net, variables, images = dkse
     net = net.clone(ops="plain", dtype=jnp.dtype(dtype))
     classes = np.array([2, 0, 1])
@@ -139,7 +139,7 @@ PATCH = 6
 
 
 def planted(examples, seed):
-    """Noise with a small patch somewhere, whose colour is the class: images, classes, corners."""
+    """Draws noise with a patch whose colour is the class: images, classes, corners."""
     rng = np.random.default_rng(seed)
     images = rng.standard_normal((examples, 32, 32, 3)).astype(np.float32)
     classes = rng.integers(3, size=examples)
@@ -151,7 +151,7 @@ def planted(examples, seed):
 
 @pytest.fixture(scope="module")
 def finder():
-    """Toy, trained for 60 steps to tell the colour of the patch."""
+    """Provides Toy, trained for 60 steps to classify the colour of the patch."""
     net, optimizer = Toy(), optax.adam(1e-2)
     params = net.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
 

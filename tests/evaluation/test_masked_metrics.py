@@ -1,4 +1,4 @@
-"""From examples to metrics: every one counts once, whatever the sizes; padding counts never."""
+"""From examples to metrics: every example counts once, for all sizes; padding never counts."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ SIZES = {
 
 
 def make_source(labels: np.ndarray, class_names: tuple[str, ...]) -> Source:
-    """Example i is a picture of one colour, that of the number i + 1: zeros are padding's."""
+    """Makes a source in which example i is an image of value i + 1, as padding is 0."""
     names = tuple(map(str, range(len(labels))))
     colours = [
         np.full((2, 2, 3), [(i + 1) % 256, (i + 1) // 256, 0], np.uint8) for i in range(len(labels))
@@ -32,7 +32,7 @@ def make_source(labels: np.ndarray, class_names: tuple[str, ...]) -> Source:
 
 
 def brute_force(scores: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> dict:
-    """The metrics, example by example."""
+    """Computes the metrics example by example."""
     order = [sorted(range(len(names)), key=lambda k: (-row[k], k)) for row in scores]
     predicted = [ranks[0] for ranks in order]
     pairs = list(zip(predicted, labels.tolist(), strict=True))
@@ -62,7 +62,7 @@ def test_metrics_equal_brute_force_over_every_example(size, batch, classes, seed
     padded = round_up_to_devices(batch, mesh)
     n = SIZES[size](padded if seed % 2 else batch)
     rng = np.random.default_rng(seed)
-    weights = rng.integers(1, 5, size=(n, classes)).astype(np.float32)  # small: there are equals
+    weights = rng.integers(1, 5, size=(n, classes)).astype(np.float32)  # small, so that ties occur
     scores = np.log(weights / weights.sum(axis=1, keepdims=True))
     labels = rng.integers(classes, size=n).astype(np.int32)
     names = tuple(f"class {k}" for k in range(classes))

@@ -7,7 +7,7 @@ from dkse_jax.evaluation.metrics import bootstrap_interval, calibration_error, c
 
 
 def random_split(n: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Log-probabilities and labels of a classifier that is right about half the time."""
+    """Draws log-probabilities and labels of a classifier that is right about half the time."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(classes, size=n).astype(np.int32)
     logits = rng.normal(size=(n, classes)) + 1.5 * np.eye(classes)[labels]

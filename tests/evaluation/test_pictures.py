@@ -18,7 +18,7 @@ def pixels(path) -> np.ndarray:
 
 
 def share(picture: np.ndarray, colour: tuple[int, int, int]) -> float:
-    """Of the pixels that have the colour, up to 8 in each channel."""
+    """Returns the share of pixels of the colour, up to 8 in each channel."""
     return float((np.abs(picture.astype(int) - colour).max(axis=2) <= 8).mean())
 
 

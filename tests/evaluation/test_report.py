@@ -18,7 +18,7 @@ def picture(index, min_side=None):
 
 
 def write(folder, *, n=41, names=NAMES, ids=None, right=False, step=700, skipped=(), read=picture):
-    """The metrics, the source and the log-probabilities of a report."""
+    """Writes a report; returns its metrics, source and log-probabilities."""
     rng = np.random.default_rng(0)
     labels = rng.integers(len(names), size=n)
     logits = rng.normal(size=(n, len(names))) + (20 if right else 2) * np.eye(len(names))[labels]
@@ -174,7 +174,7 @@ def test_images_that_could_not_be_read_are_listed(tmp_path):
         ["file", "label", "reason"],
         ["'=a.jpg", "Cubism", "it is empty"],
     ]
-    write(tmp_path / "r")  # a later report without any takes its place whole
+    write(tmp_path / "r")  # a later report without skipped images replaces all files
     assert sorted(p.name for p in (tmp_path / "r").iterdir()) == sorted(FILES)
 
 

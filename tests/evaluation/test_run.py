@@ -15,7 +15,7 @@ NAMES = ["hatched_landscape", "stippled_landscape", "stippled_rosette"]
 
 @pytest.fixture
 def run(trained, tmp_path):
-    """A copy elsewhere: a workdir can be moved."""
+    """Provides a copy of a workdir, since a workdir can be moved."""
     return shutil.copytree(trained, tmp_path / "moved")
 
 
@@ -52,7 +52,7 @@ def test_gradcam_adds_a_picture_for_each_class(run, capsys):
     assert last.startswith("test accuracy ")
     evaluate(run, "test", None)
     assert report(run, "test")["n"] == 3 * 7
-    assert not folder.exists()  # it would be that of the report before
+    assert not folder.exists()  # the older report is gone
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A table on painted pictures with thin networks: runs, resumes, writes."""
+"""A table on synthetic images with thin networks: runs, resumes, writes."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""The RBF network against its formula, and that train, val and the seed alone decide."""
+"""The RBF network against its formula; results depend on train, val and the seed alone."""
 
 import importlib
 import sys
@@ -15,7 +15,7 @@ Data = tuple[np.ndarray, np.ndarray]
 
 
 def rings(examples: int, seed: int) -> Data:
-    """Two classes on circles around the same centre: no line divides them."""
+    """Draws two classes on concentric circles, which no line separates."""
     rng = np.random.default_rng(seed)
     labels = np.arange(examples) % 2
     angles, radii = rng.uniform(0, 2 * np.pi, examples), 1 + 2 * labels
@@ -24,7 +24,7 @@ def rings(examples: int, seed: int) -> Data:
 
 
 def blobs(examples: int, seed: int, classes: int = 3, spread: float = 1.0) -> Data:
-    """One cloud for each class, in 5 dimensions, with units that differ a thousandfold."""
+    """Draws a cluster for each class in 5 dimensions, whose units differ a thousandfold."""
     rng = np.random.default_rng(seed)
     labels = np.arange(examples) % classes
     points = 3 * np.eye(5)[labels] + rng.normal(0, spread, (examples, 5))
@@ -41,7 +41,7 @@ def accuracy(classifier: Classifier, data: Data) -> float:
 
 
 def fake(*answers: tuple[str, np.ndarray]):
-    """A classifier whose grid points always give these scores."""
+    """Makes a classifier whose grid points give constant scores."""
 
     def candidates(features, labels, seed):
         for name, scores in answers:
@@ -95,7 +95,7 @@ def test_only_train_decides_the_standardisation(name):
     classifier = fitted(name, train, val)
     np.testing.assert_allclose(classifier.mean, train[0].mean(axis=0))
     np.testing.assert_allclose(classifier.deviation, train[0].std(axis=0))
-    # Nor do the examples that happen to be judged together.
+    # Nor do other examples of the same call.
     whole = classifier.log_probabilities(test)
     alone = np.concatenate([classifier.log_probabilities(row[None]) for row in test])
     np.testing.assert_allclose(whole, alone, atol=1e-8)
@@ -123,16 +123,16 @@ def test_val_and_not_train_chooses_in_the_grid():
     wrong = np.random.default_rng(2).random(120) < 0.3
     noisy = train[0], np.where(wrong, (train[1] + 1) % 3, train[1])
     chosen = fitted("knn", noisy, val)
-    assert chosen.chosen["k"] > 1  # the one that knows all of train by heart
+    assert chosen.chosen["k"] > 1  # k = 1 memorises train
     assert accuracy(chosen, val) > 0.95
-    # Where val has the very mistakes of train, knowing them by heart is best.
+    # If val has the mistakes of train, memorising them is best.
     assert fitted("knn", noisy, noisy).chosen["k"] == 1
 
 
 def test_the_best_on_val_wins_then_the_lowest_loss_then_the_first(monkeypatch):
     labels = np.array([0, 1, 1, 0])
     right = np.eye(2)[labels]
-    uneven = right * [[1], [9], [1], [9]]  # no mistake, but no temperature suits all of them
+    uneven = right * [[1], [9], [1], [9]]  # no mistake, but no temperature fits all of them
     wrong = right.copy()
     wrong[0] = wrong[0, ::-1]
     data = np.zeros((4, 2)), labels
@@ -187,7 +187,7 @@ def test_the_rbf_network_is_its_formula():
         active = np.exp(-0.5 * (distances(points) / widths[None]) ** 2)
         return np.concatenate([active, np.ones((len(points), 1))], axis=1)
 
-    # Ridge regression as least squares, with a row more for each weight but the bias.
+    # Ridge regression as least squares, with an additional row for each weight but the bias.
     rows = np.sqrt(0.01) * np.eye(50, 51)
     targets = np.concatenate([np.eye(2)[labels], np.zeros((50, 2))])
     weights = np.linalg.lstsq(np.concatenate([hidden(train), rows]), targets)[0]

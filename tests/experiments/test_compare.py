@@ -61,7 +61,7 @@ def test_the_order_of_the_examples_does_not_matter():
         )
         for run in runs
     ]
-    # Few draws: their percentiles would tell another order of the groups.
+    # With few draws, the percentiles would change with the order of the groups.
     one, two = (difference([a], [b], samples=20, seed=0) for a, b in (runs, shuffled))
     assert one == two
     assert one.low < one.mean < one.high

@@ -1,4 +1,4 @@
-"""Each family sees what it is for, in the block where it is, and not what it should not see."""
+"""Each family responds to its property, in the right block, and to nothing else."""
 
 import numpy as np
 import pytest
@@ -19,13 +19,13 @@ def flat(value: int = GREY) -> np.ndarray:
 
 
 def described(image: np.ndarray) -> dict[str, np.ndarray]:
-    """Family -> (16 blocks, numbers of a block)."""
+    """Returns family -> (16 blocks, numbers of a block)."""
     features = block_features(image)
     return {name: features[part].reshape(16, -1) for name, part in FAMILIES.items()}
 
 
 def moved(before: np.ndarray, after: np.ndarray) -> list[str]:
-    """The families that differ between two pictures."""
+    """Returns the families that differ between two images."""
     a, b = described(before), described(after)
     return [name for name in FAMILIES if not np.allclose(a[name], b[name], atol=1e-3)]
 

@@ -32,7 +32,7 @@ def test_a_row_changes_nothing_but_its_fields():
     assert changed.model.positions == (9,)
     assert changed.augment.to_dict() == before.augment.to_dict()
     assert changed.train.to_dict() == before.train.to_dict()
-    assert before.model.positions == (6,)  # the base config is left as it was
+    assert before.model.positions == (6,)  # the base config is unchanged
 
 
 def test_attention_compares_the_blocks_at_one_position():

@@ -1,4 +1,4 @@
-"""configs/domainnet_media.py, on made-up data that the catalogue's own builder wrote."""
+"""configs/domainnet_media.py on synthetic data written by the builder of TensorFlow Datasets."""
 
 import io
 import re
@@ -28,7 +28,7 @@ def jpeg(shade):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """Each medium's shade is 50 times its place, plus 1 for each picture."""
+    """Writes images whose shade is 50 times the medium's index, plus 1 for each image."""
     root = tmp_path_factory.mktemp("tfds")
     for place, medium in enumerate(MEDIA):
         builder = tfds.builder(f"domainnet/{medium}", data_dir=root, file_format="array_record")

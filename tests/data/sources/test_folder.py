@@ -1,4 +1,4 @@
-"""Image folders as people have them, and each mistake in them told in one sentence."""
+"""Folders of images as users have them, and each mistake in them reported in one sentence."""
 
 import pickle
 import unicodedata
@@ -18,7 +18,7 @@ NFC, NFD = (unicodedata.normalize(form, "Dürer") for form in ("NFC", "NFD"))
 
 
 def touch(root, *names):
-    """Empty files: whatever is checked before an image is decoded needs no image."""
+    """Writes empty files, for checks that precede decoding."""
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,7 +34,7 @@ def write_metadata(root, *rows, columns="file_name,label,group,split"):
 
 
 def make_listed(root, *extra):
-    """2 classes in 3 splits, by metadata.csv; the last row is row 7."""
+    """Writes a metadata.csv of 2 classes in 3 splits; its last row is row 7."""
     names = [f"{label}{i}.jpg" for label in ("ink", "oil") for i in range(3)]
     touch(root, *names)
     rows = [f"{name},{name[:3]},book{name[3]},{SPLITS[int(name[3])]}" for name in names]

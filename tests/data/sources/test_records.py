@@ -1,4 +1,4 @@
-"""Records give what the folder gave from which they were packed, or a sentence about the shard."""
+"""Records equal the folder from which they were packed; a damaged shard is reported."""
 
 import json
 import shutil
@@ -22,11 +22,11 @@ from dkse_jax.data.tools import pack
 from dkse_jax.errors import UserError
 from dkse_jax.files import cache_folder
 
-ODD = "no\udce9text.png"  # a byte of a file name that is no text
+ODD = "no\udce9text.png"  # a byte that is not valid text
 
 
 def make_images(root):
-    """Three classes in all splits, by metadata.csv, with groups; train's first image is none."""
+    """Writes three classes in all splits, with groups; the first file of train is no image."""
     rng = np.random.default_rng(0)
     lines = ["file_name,label,group,split"]
     root.mkdir()
@@ -208,7 +208,7 @@ def test_folders_without_a_good_manifest(copy, images):
 
 @pytest.fixture
 def bucket(packed, monkeypatch):
-    """A bucket, s3://art, in memory; a dict of the files in it by address."""
+    """Provides a bucket, s3://art, in memory, as a dict of files by address."""
     monkeypatch.setattr(MemoryFileSystem, "store", {})
     monkeypatch.setattr(fsspec, "filesystem", lambda name, **_: MemoryFileSystem())
     for file in packed.iterdir():

@@ -1,4 +1,4 @@
-"""Painting, the cache, and that layout and texture tell the kinds together but not alone."""
+"""Painting and its cache; layout and texture separate the classes together, but not alone."""
 
 import subprocess
 import sys
@@ -154,7 +154,7 @@ def test_progress_is_shown_when_painting_is_slow(capsys, monkeypatch):
     assert lines[-1] == "painting pictures: 12 of 12, 0 s left  \n"
 
 
-# --- what tells the kinds apart: a network that sees the whole, one cue, or the colours ---
+# --- separation of the classes by networks that see everything, one cue, or the colours ---
 
 SIZE = 64
 
@@ -170,7 +170,7 @@ def intact(images: np.ndarray) -> np.ndarray:
 
 
 def shuffled(images: np.ndarray) -> np.ndarray:
-    """Each picture's 4 x 4 patches in an order of its own: the texture is left."""
+    """Shuffles each image's 4 x 4 patches, which keeps only the texture."""
     rng, patch = np.random.default_rng(0), SIZE // 4
     grid = images.reshape(-1, 4, patch, 4, patch, 3).swapaxes(2, 3)
     pieces = grid.reshape(-1, 16, patch, patch, 3)
@@ -179,7 +179,7 @@ def shuffled(images: np.ndarray) -> np.ndarray:
 
 
 def thumbnails(images: np.ndarray) -> np.ndarray:
-    """8 x 8 pixels, scaled up again: the layout is left."""
+    """Scales to 8 x 8 pixels and back, which keeps only the layout."""
     small = (Image.fromarray(image).resize((8, 8), Image.Resampling.BOX) for image in images)
     return np.stack([np.asarray(image.resize((SIZE, SIZE))) for image in small])
 
@@ -204,7 +204,7 @@ def logits(params, images):
 
 @pytest.fixture(scope="module")
 def fit(splits):
-    """view -> the weights of a network trained on that view of the pictures."""
+    """Provides view -> the weights of a network trained on that view of the images."""
     images, labels = splits["train"]
     steps = EPOCHS * len(images) // BATCH
     optimizer = optax.adamw(optax.cosine_onecycle_schedule(steps, 8e-3), weight_decay=0.05)

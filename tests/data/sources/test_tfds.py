@@ -1,4 +1,4 @@
-"""Data sets that TensorFlow Datasets has prepared, without TensorFlow."""
+"""Data sets prepared by TensorFlow Datasets, read without TensorFlow."""
 
 import io
 import json
@@ -21,7 +21,7 @@ NAMES = ["oil", "chalk", "ink"]  # not sorted
 def jpeg(shade):
     buffer = io.BytesIO()
     exif = Image.Exif()
-    exif[274] = 6  # only our decoder turns it
+    exif[274] = 6  # only our decoder applies it
     Image.new("RGB", (64, 32), (shade, 0, 0)).save(buffer, "JPEG", exif=exif)
     return buffer.getvalue()
 

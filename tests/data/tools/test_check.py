@@ -1,4 +1,4 @@
-"""Every kind of trouble, planted among painted pictures, is found; a clean folder is clean."""
+"""Every type of problem, planted in a folder, is found; a clean folder has none."""
 
 import re
 import sys
@@ -29,7 +29,7 @@ def write_metadata(root, rows, columns=COLUMNS):
 
 
 def make_listed(root):
-    """2 classes in 3 splits of one image each; returns the rows of metadata.csv."""
+    """Writes 2 classes in 3 splits of one image each; returns the rows of metadata.csv."""
     rows = []
     for i, split in enumerate(SPLITS):
         for label in ("ink", "oil"):

@@ -1,4 +1,4 @@
-"""Duplicates are found whatever was done to the file; other pictures, blank ones too, are not."""
+"""Duplicates are found after any re-encoding; different images, also blank ones, are not."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def painted():
 
 @pytest.fixture
 def look(tmp_path):
-    """Saves a picture and looks at it."""
+    """Saves an image and hashes it."""
 
     def save_and_look(image, name="a.png", **options):
         image.save(tmp_path / name, **options)
@@ -82,7 +82,7 @@ def test_copies_of_copies_are_one_set(painted, look):
 
 
 def shaded(seed):
-    """A blank sheet, darker at one side, with the grain of a scan."""
+    """Draws a blank sheet, darker at one side, with the grain of a scan."""
     grain = np.random.default_rng(seed).normal(0, 2, (64, 64, 1))
     sheet = np.linspace(236, 244, 64)[:, None, None] + grain
     return Image.fromarray(sheet.astype(np.uint8).repeat(3, axis=-1))
@@ -95,7 +95,7 @@ def test_blank_pictures_are_no_copies(look):
 
 
 def test_a_hash_alone_does_not_decide(look):
-    """The same order of light and dark, in another contrast and with other details."""
+    """Images with equal hashes, but another contrast and other details."""
     rng = np.random.default_rng(0)
     cells = np.kron(rng.permutation(64).reshape(8, 8), np.ones((8, 8)))
     strong = Image.fromarray((3 * cells + 30).astype(np.uint8))

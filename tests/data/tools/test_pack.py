@@ -1,4 +1,4 @@
-"""Packing: the same bytes whenever and however often it is started, and never half a folder."""
+"""Packing: equal bytes from any number of starts, and never an incomplete folder."""
 
 import fcntl
 import json
@@ -17,7 +17,7 @@ from dkse_jax.errors import UserError
 
 
 def make_images(root, count=20):
-    """Two class folders of JPEGs of noise; the last ink is no image."""
+    """Writes two class folders of JPEGs of noise; the last ink is no image."""
     rng = np.random.default_rng(0)
     for label in ("ink", "oil"):
         (root / label).mkdir(parents=True)
@@ -51,7 +51,7 @@ def contents(out):
 
 @pytest.fixture
 def packed_names(monkeypatch):
-    """The shards that are packed, in the order in which they were begun."""
+    """Records the names of packed shards, in the order in which they were begun."""
     names, whole = [], pack._pack_shard
 
     def watched(shard, *rest):
