@@ -10,7 +10,6 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from dkse_jax.data.bad_images import BadImages
 from dkse_jax.data.pipeline import Images, evaluation_batches
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.distributed import watch
@@ -55,7 +54,6 @@ def stream(
     *,
     batch_size: int,
     threads: int,
-    bad: BadImages | None = None,
 ) -> Iterator[np.ndarray]:
     """Yields function's results for the images, batch after batch in order, padding left out.
 
@@ -70,7 +68,9 @@ def stream(
         mesh: the devices of the function.
         batch_size: B, rounded up to a multiple of the number of devices.
         threads: that read images.
-        bad: collects unreadable images, which are left out; without it they raise BadImage.
+
+    Raises:
+        BadImage: an image cannot be read.
     """
     batch_size = round_up_to_devices(batch_size, mesh)
     sent: tuple[jax.Array, np.ndarray] | None = None
@@ -80,7 +80,6 @@ def stream(
         batch_size=batch_size,
         threads=threads,
         rows=local_indices(mesh, batch_size),
-        bad=bad,
     )
     for batch in batches:
         pixels = to_global_array(batch["image"], batch_size, mesh)

@@ -11,8 +11,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dkse_jax.data.augment import augment
-from dkse_jax.data.bad_images import BadImages
-from dkse_jax.data.decode import BadImage
 from dkse_jax.data.permutation import permuted
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform, autocontrast, min_side_for_crops
@@ -39,33 +37,30 @@ def training_batches(
     first_step: int,
     last_step: int,
     rows: np.ndarray | None = None,
-    bad: BadImages | None = None,
 ) -> Iterator[Batch]:
-    """The batches of the updates first_step ... last_step, counted from 1.
+    """Yields the batches of the updates first_step ... last_step, counted from 1.
 
     Every epoch visits every example once, in an order of its own; an epoch that ends inside a
     batch is followed by the next one. A batch has image uint8 (R, S, S, 3) and label (R,) int32
-    of its examples at the places `rows`, by default all of the B, and index (B,), the places in the
-    source of all. An unreadable image goes into `bad` and is replaced; without a `bad` it raises
-    BadImage.
+    of its examples `rows`, by default all of the B, and index (B,), the indices of all in the
+    source. An unreadable image raises BadImage.
     """
     size, batch_size = config.data.image_size, config.train.batch_size
     own = np.arange(batch_size) if rows is None else rows
     area_min = config.augment.crop_area_min if config.augment.enabled else 1.0
     min_side = min_side_for_crops(size, area_min)
-    read = bad.read_or_replace if bad else source.read
 
     def make_view(epoch: int, index: int) -> np.ndarray:
-        image = read(index, min_side)
+        image = source.read(index, min_side)
         if config.data.levels:
             image = autocontrast(image)
         return augment(image, size, config.augment, _rng(config.seed, epoch, index))
 
     def make_batch(step: int) -> Batch:
         positions = range((step - 1) * batch_size, step * batch_size)
-        places = [place(position, len(source), config.seed) for position in positions]
-        images = [make_view(*places[row]) for row in own]
-        index = np.array([index for _, index in places])
+        examples = [place(position, len(source), config.seed) for position in positions]
+        images = [make_view(*examples[row]) for row in own]
+        index = np.array([index for _, index in examples])
         return {"image": np.stack(images), "label": source.labels[index[own]], "index": index}
 
     return _in_threads(range(first_step, last_step + 1), make_batch, config.data.threads)
@@ -78,13 +73,11 @@ def evaluation_batches(
     batch_size: int,
     threads: int,
     rows: np.ndarray | None = None,
-    bad: BadImages | None = None,
 ) -> Iterator[Batch]:
-    """The whole split, in order. The last batch is filled up with zeros.
+    """Yields all images in order; zeros fill up the last batch.
 
-    A batch has image uint8 (R, S, S, 3) of its examples at the places `rows`, by default all of the
-    B, and real (B,), whether there is an example. An unreadable image goes into `bad` and is not
-    real; without a `bad` it raises BadImage.
+    A batch has image uint8 (R, S, S, 3) of its examples `rows`, by default all of the B, and real
+    (B,), whether there is an example. An unreadable image raises BadImage.
     """
     own = np.arange(batch_size) if rows is None else rows
 
@@ -92,16 +85,8 @@ def evaluation_batches(
         images = np.zeros((len(own), transform.size, transform.size, 3), np.uint8)
         real = np.arange(start, start + batch_size) < len(source)
         for slot, row in enumerate(own):
-            if not real[row]:
-                continue
-            index = start + int(row)
-            try:
-                images[slot] = transform.view(source.read(index, transform.size))
-            except BadImage as error:
-                if bad is None:
-                    raise
-                bad.add(index, error)
-                real[row] = False
+            if real[row]:
+                images[slot] = transform.view(source.read(start + int(row), transform.size))
         return {"image": images, "real": real}
 
     return _in_threads(range(0, len(source), batch_size), make_batch, threads)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from dkse_jax.data.bad_images import BadImages
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform
 from dkse_jax.distributed import watch
@@ -23,23 +22,19 @@ def predict(
     *,
     batch_size: int,
     threads: int,
-    bad: BadImages | None = None,
 ) -> np.ndarray:
     """Log-probabilities (N, K) of all N examples of a split, in its order.
 
     The last batch is padded and its padding dropped, so that every example counts once. A
     batch is enlarged to a multiple of the number of devices. Long splits show their progress.
     Every process reads the examples of its own devices, and has the results of all.
-    Unreadable images go into `bad` and are left out: the rows are those of bad.readable().
     """
     with watch.pause():
         classify = forward(variables)
     started = told = time.monotonic()
     parts: list[np.ndarray] = []
     done = 0
-    results = stream(
-        classify, source, transform, mesh, batch_size=batch_size, threads=threads, bad=bad
-    )
+    results = stream(classify, source, transform, mesh, batch_size=batch_size, threads=threads)
     for rows in results:
         parts.append(rows)
         done += len(rows)
@@ -49,7 +44,6 @@ def predict(
             print(f"evaluated {done}/{len(source)}  left {left:.0f} s", file=sys.stderr)
             told = now
     log_probabilities = np.concatenate(parts)
-    examples = len(source) - (bad.count if bad else 0)
-    if len(log_probabilities) != examples:
-        raise AssertionError(f"{len(log_probabilities)} results for {examples} examples")
+    if len(log_probabilities) != len(source):
+        raise AssertionError(f"{len(log_probabilities)} results for {len(source)} examples")
     return log_probabilities

@@ -9,9 +9,8 @@ from jax.sharding import Mesh
 
 from dkse_jax import runtime
 from dkse_jax.console import log
-from dkse_jax.data.bad_images import bad_images
 from dkse_jax.data.pipeline import fingerprint
-from dkse_jax.data.sources import Source, load_all, load_splits, subset
+from dkse_jax.data.sources import Source, load_all, load_splits
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.distributed import processes, watch
 from dkse_jax.errors import UserError, nearest
@@ -20,6 +19,7 @@ from dkse_jax.evaluation.gradcam import choose_stage
 from dkse_jax.evaluation.overlays import MAX_EXAMPLES, make_explain, write_overlays
 from dkse_jax.evaluation.report import measure, summary, write_report
 from dkse_jax.inference import make_forward
+from dkse_jax.readable import readable
 from dkse_jax.trained import Run, read_run, restore
 
 
@@ -56,8 +56,8 @@ def evaluate(
     source = choose_source(run, split, None if root is None else Path(root))
     processes.check_agreed({f"the {split} data": fingerprint(source)[:12]})
     trained = restore(run, runtime.default_mesh() if mesh is None else mesh)
+    source, skipped = readable(run.workdir, source, run.config.data, run.transform.size)
     log(f"evaluating step {trained.step} on {split}: {len(source)} images")
-    bad = bad_images(source, run.config.data)
     with watch.working():
         log_probabilities = predict(
             make_forward(trained.network, run.transform, trained.mesh),
@@ -67,11 +67,7 @@ def evaluate(
             trained.mesh,
             batch_size=run.config.eval.batch_size,
             threads=run.config.data.threads,
-            bad=bad,
         )
-    if bad:
-        source = subset(source, bad.readable())
-    skipped = bad.rows() if bad else []
     metrics = measure(source, log_probabilities, run.config.seed, trained.step, len(skipped))
     if not processes.is_first():
         return metrics

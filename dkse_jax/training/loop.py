@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,15 @@ from ml_collections import ConfigDict
 
 from dkse_jax import interrupts, runtime, sharding
 from dkse_jax.console import log
-from dkse_jax.data.bad_images import BadImages, bad_images
 from dkse_jax.data.pipeline import Batch, batch_hash, training_batches
-from dkse_jax.data.sources import load_splits
+from dkse_jax.data.sources import Source, load_splits
 from dkse_jax.distributed import processes, watch
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation.evaluate import predict
 from dkse_jax.evaluation.metrics import accuracy_and_loss
-from dkse_jax.files import explain_disk_errors, locked, write_atomically
+from dkse_jax.files import locked
 from dkse_jax.inference import Forward, make_forward
-from dkse_jax.text import csv_text
+from dkse_jax.readable import list_skipped, readable
 from dkse_jax.training.estimate import announce
 from dkse_jax.training.initial import initial_variables, started_from
 from dkse_jax.training.setup import Setup, describe_inputs, make_setup
@@ -64,6 +63,8 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh | None = None) -> None:
     with locked(workdir) if processes.is_first() else contextlib.nullcontext():
         if processes.is_first():
             description.begin(workdir, config, inputs)
+        if config.data.on_bad_image == "skip":
+            plan = make_setup(config, readable_splits(plan, workdir), mesh)
         state, step = restored_state(workdir, target)
         # A run interrupted while it judged its weights has saved them unevaluated.
         unevaluated = step > 0 and plan.is_due(step) and not checkpoint.read_metrics(workdir, step)
@@ -118,14 +119,12 @@ def train_loop(
     batch_size = config.train.batch_size
     check_signals = signals_checked(plan.mesh)
     step = saved = int(state.step)
-    bad = {name: bad_images(split, config.data) for name, split in plan.splits.items()}
     batches = training_batches(
         examples,
         config,
         first_step=step + 1,
         last_step=plan.last_step,
         rows=sharding.local_indices(plan.mesh, batch_size),
-        bad=bad["train"],
     )
     progress = Progress(plan.last_step, len(examples) / batch_size, batch_size)
     unrecorded: tuple[int, Metrics, Batch, float] | None = None
@@ -141,14 +140,13 @@ def train_loop(
 
     def judge() -> dict[str, float]:
         with progress.paused(), interrupts.interruptible():
-            on_val = evaluate(plan, forward, state, bad["val"])
+            on_val = evaluate(plan, forward, state)
         journal.write(step, "val", on_val)
         return on_val
 
     def save(on_val: dict[str, float]) -> None:
         with progress.paused():
             checkpoint.save(workdir, step, state.variables(), training_part(state), on_val)
-            list_skipped(workdir, bad)
 
     try:
         if unevaluated:
@@ -199,15 +197,17 @@ def signals_checked(mesh: Mesh) -> Callable[[], None]:
     return check
 
 
-def list_skipped(workdir: Path, bad: Mapping[str, BadImages | None]) -> None:
-    """Adds the unreadable images that were met, if any, to the list in the workdir."""
-    path = workdir / "skipped.csv"
-    met = [row for images in bad.values() if images for row in images.rows()]
-    if met:
-        header, *lines = csv_text(("file", "label", "reason"), met).splitlines()
-        with explain_disk_errors("cannot write", path):
-            known = path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else []
-            write_atomically(path, "\n".join([header, *sorted({*lines, *known}), ""]))
+def readable_splits(setup: Setup, workdir: Path) -> dict[str, Source]:
+    """Returns the splits without the unreadable images of train and val, which it lists."""
+    splits, skipped = dict(setup.splits), []
+    for name in ("train", "val"):
+        splits[name], of_split = readable(
+            workdir, splits[name], setup.config.data, setup.transform.size
+        )
+        skipped += of_split
+    if processes.is_first():
+        list_skipped(workdir, skipped)
+    return splits
 
 
 def training_part(state: TrainState) -> dict[str, Any]:
@@ -271,9 +271,7 @@ def training_line(plan: Setup, step: int, metrics: Metrics, batch: Batch) -> dic
     }
 
 
-def evaluate(
-    plan: Setup, forward: Forward, state: TrainState, bad: BadImages | None
-) -> dict[str, float]:
+def evaluate(plan: Setup, forward: Forward, state: TrainState) -> dict[str, float]:
     """Accuracy and loss over the whole of val; prints them."""
     split = plan.splits["val"]
     log_probabilities = predict(
@@ -284,10 +282,8 @@ def evaluate(
         plan.mesh,
         batch_size=plan.config.eval.batch_size,
         threads=plan.config.data.threads,
-        bad=bad,
     )
-    labels = split.labels[bad.readable()] if bad else split.labels
-    metrics = accuracy_and_loss(log_probabilities, labels)
+    metrics = accuracy_and_loss(log_probabilities, split.labels)
     print(
         f"step {int(state.step)}  val accuracy {metrics['accuracy']:.4f}"
         f"  val loss {metrics['loss']:.4f}",

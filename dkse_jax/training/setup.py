@@ -14,8 +14,6 @@ from dkse_jax.config import steps
 from dkse_jax.data.pipeline import fingerprint
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform
-from dkse_jax.distributed import processes
-from dkse_jax.errors import UserError
 from dkse_jax.models import create_model
 from dkse_jax.training.initial import check_frozen
 from dkse_jax.training.optimizer import make_optimizer, make_schedule
@@ -72,11 +70,6 @@ def make_setup(config: ConfigDict, splits: dict[str, Source], mesh: Mesh) -> Set
     Raises:
         UserError: a mistake in the config, or a config that does not fit the splits.
     """
-    if config.data.on_bad_image == "skip" and not processes.alone():
-        raise UserError(
-            "config.data.on_bad_image is 'skip', but must be 'error' for several processes;"
-            " dkse-check ROOT lists unreadable images"
-        )
     examples = len(splits["train"])
     last_step = steps(config, examples)
     schedule = make_schedule(config.optimizer, last_step)
