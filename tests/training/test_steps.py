@@ -73,17 +73,14 @@ def first_state(dtype):
 
 @functools.cache
 def compiled(dtype, device_count, fsdp, examples, remat=False):
-    """The train step, its mesh, and where its state lies.
-
-    Without LLVM's optimisation, which takes longer than all the steps.
-    """
+    """The train step, its mesh, and where its state lies."""
     mesh = sharding.make_mesh(jax.devices()[:device_count], fsdp=fsdp)
     model, optimizer, _ = thin_network(dtype, remat=remat)
     target = sharding.abstract(first_state(dtype), mesh)
     images = jax.ShapeDtypeStruct((examples, 32, 32, 3), np.uint8)
     labels = jax.ShapeDtypeStruct((examples,), np.int32)
     step = make_train_step(model, optimizer, SCHEDULE, thin_config(), Transform(32), mesh)
-    program = step.lower(target, images, labels).compile({"xla_backend_optimization_level": 0})
+    program = step.lower(target, images, labels).compile()
     return program, mesh, target
 
 
