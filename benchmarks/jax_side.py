@@ -85,7 +85,8 @@ def train_task(settings: ConfigDict, variables: Any, images: jax.Array, labels: 
     """One update by the product's train step."""
     mesh = one_device()
     model = make_model(settings, mesh)
-    optimizer = make_optimizer(settings.optimizer, make_schedule(settings.optimizer, STEPS))
+    schedule = make_schedule(settings.optimizer, STEPS)
+    optimizer = make_optimizer(settings.optimizer, schedule)
     state = TrainState(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
@@ -93,7 +94,9 @@ def train_task(settings: ConfigDict, variables: Any, images: jax.Array, labels: 
         opt_state=optimizer.init(variables["params"]),
     )
     state = jax.device_put(state, sharding.replicated(mesh))
-    step: Any = make_train_step(model, optimizer, settings, Transform.of(settings.data), mesh)
+    step: Any = make_train_step(
+        model, optimizer, schedule, settings, Transform.of(settings.data), mesh
+    )
     program = runtime.trimmed(step.lower(state, images, labels).compile(), mesh)
     runtime.return_free_memory()
 
@@ -202,9 +205,10 @@ def waiting(config: str, steps: int, skipped: int = 8) -> dict[str, Any]:
     examples = load_splits(settings.data, settings.seed)["train"]
     mesh, transform = one_device(), Transform.of(settings.data)
     model = create_model(settings.model, len(examples.class_names), sharding.target_of(mesh))
-    optimizer = make_optimizer(settings.optimizer, make_schedule(settings.optimizer, STEPS))
+    schedule = make_schedule(settings.optimizer, STEPS)
+    optimizer = make_optimizer(settings.optimizer, schedule)
     state = initialise(lambda: create_state(model, optimizer, transform.size, 0), mesh)
-    step: Any = make_train_step(model, optimizer, settings, transform, mesh)
+    step: Any = make_train_step(model, optimizer, schedule, settings, transform, mesh)
     metrics = None
     waits, ends = [], []
     batches = training_batches(examples, settings, first_step=1, last_step=skipped + steps)

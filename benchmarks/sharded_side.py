@@ -25,7 +25,8 @@ def build(config: str, fsdp: int) -> Task:
     mesh = runtime.default_mesh(fsdp)
     model = make_model(settings, mesh)
     transform = Transform.of(settings.data)
-    optimizer = make_optimizer(settings.optimizer, make_schedule(settings.optimizer, STEPS))
+    schedule = make_schedule(settings.optimizer, STEPS)
+    optimizer = make_optimizer(settings.optimizer, schedule)
     state = initialise(lambda: create_state(model, optimizer, transform.size, 0), mesh)
     rng, size, examples = np.random.default_rng(0), transform.size, settings.train.batch_size
     images, labels = jax.device_put(
@@ -35,7 +36,7 @@ def build(config: str, fsdp: int) -> Task:
         ),
         sharding.batch_sharding(mesh),
     )
-    step: Any = make_train_step(model, optimizer, settings, transform, mesh)
+    step: Any = make_train_step(model, optimizer, schedule, settings, transform, mesh)
     program = runtime.trimmed(step.lower(state, images, labels).compile(), mesh)
     runtime.return_free_memory()
 

@@ -29,9 +29,13 @@ def configure() -> None:
 
 
 def use_compilation_cache() -> None:
-    """Keeps compiled programs in the user's cache folder: a second start compiles nothing."""
-    jax.config.update("jax_compilation_cache_dir", str(cache_folder("compiled")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    """Keeps compiled programs in the user's cache folder: a second start compiles nothing.
+
+    A cache that JAX has already been given, as by JAX_COMPILATION_CACHE_DIR, stays as it is.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder("compiled")))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 def reuse_memory() -> None:

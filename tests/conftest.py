@@ -1,14 +1,24 @@
-"""Eight CPU devices, strict shapes, warnings as errors (pyproject), and nothing of the user's."""
+"""Eight CPU devices, strict shapes, warnings as errors (pyproject), and nothing of the user's.
+
+Programs are compiled without LLVM's optimisation, which takes longer than they run; the tests that
+ask for the fixture `optimised` have XLA's default. What one process has compiled, in this run or an
+earlier one, the others find in .pytest_cache/compiled.
+"""
 
 import os
+from pathlib import Path
 
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).parents[1] / ".pytest_cache/compiled")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["PYTHONWARNINGS"] = "ignore:Error reading persistent compilation cache"
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_NUM_CPU_DEVICES"] = "8"
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ["PLANTED_SECRET"] = "planted-4f1d2c86"  # tests/test_security.py looks for it in runs
 
-from functools import partial
-from pathlib import Path
+import contextlib
+from collections.abc import Iterator
 
 import hypothesis
 import jax
@@ -28,8 +38,24 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("repeatable")
 
-# For small arrays, which run once: what costs is compiling, and optimised code is not needed.
-unoptimised = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+@contextlib.contextmanager
+def default_optimisation() -> Iterator[None]:
+    """Compiles inside as XLA does by default, library functions included."""
+    jax.clear_caches()
+    jax.config.update("jax_disable_most_optimizations", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", True)
+        jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def optimised():
+    """For the whole module: `default_optimisation`."""
+    with default_optimisation():
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

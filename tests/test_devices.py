@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from dkse_jax import runtime, sharding
+from dkse_jax import files, runtime, sharding
 from dkse_jax.errors import UserError
 
 GLIBC = pytest.mark.skipif(
@@ -37,11 +37,25 @@ print(min(b - a for a, b in zip(counts[5:], counts[6:])))
 """
 
 
+@pytest.mark.parametrize("given", [None, "elsewhere"])
+def test_a_compilation_cache_that_jax_was_given_stays(given):
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    try:
+        jax.config.update(names[0], given)
+        runtime.use_compilation_cache()
+        found = [getattr(jax.config, name) for name in names]
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+    assert found == ([given, 0.0] if given else [str(files.cache_folder("compiled")), 0.5])
+
+
 def _printed(program: str, count: int = 1) -> float:
-    environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(count)}
+    own = {"JAX_NUM_CPU_DEVICES": str(count), "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env=environment,
+        env=os.environ | own,
         capture_output=True,
         text=True,
         check=True,

@@ -18,7 +18,6 @@ from flax import linen as nn
 
 from dkse_jax.models.attention import DKSE
 from dkse_jax.models.dkse_net import DKSENet
-from tests.conftest import unoptimised
 
 
 def sigmoid(z):
@@ -174,7 +173,7 @@ def network(variables_of):
     net = DKSENet(5, width=4, positions=(6,), kernel_sizes=(1, 5), reduction=4)
     images = np.random.default_rng(0).standard_normal((2, 130, 96, 3)).astype(np.float32)
     variables = variables_of(net, images)
-    _, stages = unoptimised(net.apply)(variables, images)
+    _, stages = jax.jit(net.apply)(variables, images)
     return net, variables, {name: np.asarray(stage) for name, stage in stages.items()}
 
 
@@ -250,7 +249,7 @@ def test_eq_13_the_block_behind_a_separable_convolution(network):
     def Y_3(x):
         block = DKSE(net.kernel_sizes, net.dilations, net.reduction)
         own = {"params": params["dkse_6"], "batch_stats": statistics["dkse_6"]}
-        return unoptimised(block.apply)(own, x)
+        return jax.jit(block.apply)(own, x)
 
     X = stages["separable_4"]
     assert X.shape == (2, 22, 16, 16)

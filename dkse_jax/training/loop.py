@@ -79,7 +79,9 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh | None = None) -> None:
                 state = initialise(plan.fresh_state, plan.mesh)
                 if initial:
                     state = dataclasses.replace(state, **started_from(state.variables(), initial))
-            program = make_train_step(plan.model, plan.optimizer, config, plan.transform, plan.mesh)
+            program = make_train_step(
+                plan.model, plan.optimizer, plan.schedule, config, plan.transform, plan.mesh
+            )
             train_step = compiled(program, state, config, mesh)
             forward = make_forward(plan.model, plan.transform, plan.mesh)
             journal = Journal(workdir, step, config.log.tensorboard, unevaluated=unevaluated)
@@ -253,22 +255,18 @@ def training_line(plan: Setup, step: int, metrics: Metrics, batch: Batch) -> dic
     """One step's numbers for the journal.
 
     Raises:
-        UserError: the loss is not finite; what is on disk is older than that.
+        UserError: the loss or the gradient is not finite; what is on disk is older than that.
     """
-    loss, learning_rate = float(metrics["loss"]), float(plan.schedule(step - 1))
+    numbers = {name: float(value) for name, value in jax.device_get(metrics).items()}
     examples = batch_hash(plan.splits["train"], batch["index"])
-    if not math.isfinite(loss):
-        raise UserError(
-            f"the loss is {loss} at step {step}, at learning rate {learning_rate:.3g}, on batch"
-            f" {examples}; start again in a new workdir with a smaller"
-            " config.optimizer.learning_rate"
-        )
-    return {
-        "loss": loss,
-        "accuracy": float(metrics["accuracy"]),
-        "learning_rate": learning_rate,
-        "batch": examples,
-    }
+    for name in ("loss", "gradient_norm"):
+        if not math.isfinite(numbers[name]):
+            raise UserError(
+                f"the {name.replace('_', ' ')} is {numbers[name]} at step {step}, at learning rate"
+                f" {numbers['learning_rate']:.3g}, on batch {examples}; start again in a new"
+                " workdir with a smaller config.optimizer.learning_rate"
+            )
+    return numbers | {"batch": examples}
 
 
 def evaluate(plan: Setup, forward: Forward, state: TrainState) -> dict[str, float]:

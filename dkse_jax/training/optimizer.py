@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import jax
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
@@ -16,6 +17,11 @@ def make_schedule(settings: ConfigDict, total_steps: int) -> optax.Schedule:
         warmup_steps=warmup_steps,
         decay_steps=total_steps,
     )
+
+
+def frozen_prefixes(config: ConfigDict) -> tuple[str, ...]:
+    """Returns the beginnings of parameter names in config.frozen."""
+    return tuple(filter(None, config.frozen.split(",")))
 
 
 def make_optimizer(
@@ -33,12 +39,21 @@ def make_optimizer(
         return rule
 
     def labels(params):
-        paths = flatten_dict(params)
         return unflatten_dict(
             {
-                path: "frozen" if "/".join(path).startswith(tuple(frozen)) else "trained"
-                for path in paths
+                path: "frozen" if _is_frozen(path, frozen) else "trained"
+                for path in flatten_dict(params)
             }
         )
 
     return optax.multi_transform({"trained": rule, "frozen": optax.set_to_zero()}, labels)
+
+
+def gradient_norm(gradients, frozen: Sequence[str] = ()) -> jax.Array:
+    """Returns the L2 norm () over all gradients but those of frozen weights: what is clipped."""
+    leaves = flatten_dict(gradients).items()
+    return optax.tree.norm([leaf for path, leaf in leaves if not _is_frozen(path, frozen)])
+
+
+def _is_frozen(path: Sequence[str], frozen: Sequence[str]) -> bool:
+    return "/".join(path).startswith(tuple(frozen))

@@ -16,7 +16,7 @@ from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform
 from dkse_jax.models import create_model
 from dkse_jax.training.initial import check_frozen
-from dkse_jax.training.optimizer import make_optimizer, make_schedule
+from dkse_jax.training.optimizer import frozen_prefixes, make_optimizer, make_schedule
 from dkse_jax.training.state import TrainState, create_state
 
 
@@ -73,7 +73,7 @@ def make_setup(config: ConfigDict, splits: dict[str, Source], mesh: Mesh) -> Set
     examples = len(splits["train"])
     last_step = steps(config, examples)
     schedule = make_schedule(config.optimizer, last_step)
-    frozen = tuple(filter(None, config.frozen.split(",")))
+    frozen = frozen_prefixes(config)
     setup = Setup(
         config=config,
         splits=splits,

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.models.separable import is_pointwise_kernel
 from dkse_jax.sharding import batch_sharding, replicated, shardings
+from dkse_jax.training.optimizer import frozen_prefixes, gradient_norm
 from dkse_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -24,11 +25,15 @@ TrainStep = Callable[[TrainState, ArrayLike, ArrayLike], tuple[TrainState, Metri
 def make_train_step(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
     config: ConfigDict,
     transform: Transform,
     mesh: Mesh,
 ) -> TrainStep:
-    """The jitted (state, images uint8 (B, S, S, 3), labels (B,)) -> (state, metrics).
+    """Returns the jitted (state, images uint8 (B, S, S, 3), labels (B,)) -> (state, metrics).
+
+    The metrics are scalars: loss and accuracy of the batch, the learning_rate of this update, which
+    `schedule` must give as `optimizer` has it, and the gradient_norm before clipping.
 
     The old state's buffers are given up; it lies on the mesh as `sharding.shardings` says. Each
     device gathers the weights, once a step, and updates its part of them.
@@ -70,6 +75,11 @@ def make_train_step(
             )
             found = accumulated(gradients, params, state.batch_stats, images, labels, dropout_key)
         grads, batch_stats, metrics = found
+        metrics = metrics | {
+            "learning_rate": schedule(state.step),
+            # The optimiser's clipping has the same expression: XLA computes it once.
+            "gradient_norm": gradient_norm(grads, frozen_prefixes(config)),
+        }
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         new_state = TrainState(
             step=state.step + 1,

@@ -15,7 +15,7 @@ from dkse_jax.errors import UserError
 from dkse_jax.files import explain_disk_errors, write_atomically
 
 PROGRESS_SECONDS = 10.0  # between two progress lines
-_KEYS = ("loss", "accuracy", "learning_rate", "batch")
+_KEYS = ("loss", "accuracy", "learning_rate", "gradient_norm", "batch")
 
 
 class Journal:
@@ -65,7 +65,7 @@ class Journal:
         Args:
             step: the number of steps done.
             split: "train", "val" or "test".
-            values: finite plain numbers and texts: any of loss, accuracy, learning_rate, batch.
+            values: finite plain numbers and texts, named as in _KEYS.
 
         Raises:
             UserError: when the disk is full.

@@ -19,6 +19,8 @@ from dkse_jax.config import to_json
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 
 def settings(**fields) -> Settings:
     defaults = {

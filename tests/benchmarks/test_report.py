@@ -111,7 +111,7 @@ def test_the_command(tmp_path, capsys):
 def test_a_mistake_is_one_sentence_and_code_2(arguments, sentence):
     command = [sys.executable, "-m", *arguments]
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert sentence in done.stderr

@@ -13,7 +13,7 @@ from dkse_jax.errors import UserError
 from dkse_jax.evaluation.gradcam import choose_stage, grad_cam, map_stages
 from dkse_jax.models.dkse_net import DKSENet
 from dkse_jax.models.layers import Conv
-from tests.conftest import unoptimised
+from tests.conftest import default_optimisation
 
 
 class Toy(nn.Module):
@@ -59,15 +59,16 @@ def test_at_the_last_map_it_is_the_class_activation_map(dtype, error, dkse):
     net, variables, images = dkse
     net = net.clone(ops="plain", dtype=jnp.dtype(dtype))
     classes = np.array([2, 0, 1])
-    _, stages = unoptimised(net.apply)(variables, images)
+    prepared = {"depthwise_2": {"depthwise": {"kernel": jnp.zeros(3)}}}  # must not matter
+    explain = jax.jit(partial(grad_cam, net, stage="separable_14"))
+    with default_optimisation():
+        _, stages = jax.jit(net.apply)(variables, images)
+        result = explain({**variables, "prepared": prepared}, images, classes)
     maps = np.asarray(stages["separable_14"], np.float32)
     kernel = variables["params"]["logits"]["kernel"]
     cam = np.stack([a @ kernel[:, c] for a, c in zip(maps, classes, strict=True)]) / (2 * 2)
     assert (cam > 0).any()
     assert (cam < 0).any()
-    prepared = {"depthwise_2": {"depthwise": {"kernel": jnp.zeros(3)}}}  # must not matter
-    explain = unoptimised(partial(grad_cam, net, stage="separable_14"))
-    result = explain({**variables, "prepared": prepared}, images, classes)
     assert result.shape == (3, 2, 2)
     assert result.dtype == jnp.float32
     np.testing.assert_allclose(result, np.maximum(cam, 0), rtol=0, atol=error * cam.max())
@@ -77,7 +78,7 @@ def test_at_an_earlier_map_it_is_the_gradient_through_what_follows(variables_of)
     net, images = Toy(), noise(4, 12, 10, 3)
     variables = variables_of(net, images)
     classes = np.array([0, 1, 2, 2])
-    first = unoptimised(net.apply)(variables, images)[1]["first"]
+    first = jax.jit(net.apply)(variables, images)[1]["first"]
 
     def rest(maps):
         params = variables["params"]
@@ -85,11 +86,11 @@ def test_at_an_earlier_map_it_is_the_gradient_through_what_follows(variables_of)
         logits = x.mean((1, 2)) @ params["logits"]["kernel"] + params["logits"]["bias"][None]
         return jnp.sum(logits[np.arange(4), classes])
 
-    gradient = np.asarray(unoptimised(jax.grad(rest))(first))
+    gradient = np.asarray(jax.jit(jax.grad(rest))(first))
     weighted = np.einsum("bk,bhwk->bhw", gradient.mean((1, 2)), first)
     assert (weighted > 0).any()
     assert (weighted < 0).any()
-    result = unoptimised(partial(grad_cam, net, stage="first"))(variables, images, classes)
+    result = jax.jit(partial(grad_cam, net, stage="first"))(variables, images, classes)
     np.testing.assert_allclose(result, np.maximum(weighted, 0), rtol=1e-4, atol=1e-6)
 
 
@@ -97,7 +98,7 @@ def test_at_an_earlier_map_it_is_the_gradient_through_what_follows(variables_of)
 def test_no_form_of_ops_goes_past_the_stage(dkse, stage):
     net, variables, images = dkse
     maps = {
-        ops: unoptimised(partial(grad_cam, net.clone(ops=ops), stage=stage))(
+        ops: jax.jit(partial(grad_cam, net.clone(ops=ops), stage=stage))(
             variables, images, np.array([0, 1, 2])
         )
         for ops in ("plain", "fast")
@@ -173,10 +174,10 @@ def finder():
 def test_it_finds_the_patch_that_decides_the_class(finder):
     net, variables = finder
     images, classes, corners = planted(200, seed=1000)
-    logits, _ = unoptimised(net.apply)(variables, images)
+    logits, _ = jax.jit(net.apply)(variables, images)
     right = np.asarray(logits).argmax(axis=1) == classes
     assert right.mean() > 0.95
-    maps = unoptimised(partial(grad_cam, net, stage="second"))(variables, images, classes)
+    maps = jax.jit(partial(grad_cam, net, stage="second"))(variables, images, classes)
     peaks = np.stack(np.unravel_index(maps.reshape(200, -1).argmax(axis=1), (32, 32)), axis=1)
     centres = corners + (PATCH - 1) / 2
     near = np.abs(peaks - centres).max(axis=1) <= PATCH / 2 + 1
@@ -186,7 +187,7 @@ def test_it_finds_the_patch_that_decides_the_class(finder):
 def test_another_class_points_elsewhere(finder):
     net, variables = finder
     images, classes, corners = planted(50, seed=1000)
-    explain = unoptimised(partial(grad_cam, net, stage="second"))
+    explain = jax.jit(partial(grad_cam, net, stage="second"))
     own, other = (explain(variables, images, (classes + k) % 3) for k in (0, 1))
     inside = np.zeros((2, 50))
     for i, (top, left) in enumerate(corners):

@@ -1,3 +1,4 @@
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,7 +10,6 @@ from dkse_jax.evaluation import overlays
 from dkse_jax.evaluation.gradcam import grad_cam
 from dkse_jax.evaluation.overlays import choose_examples, file_names, overlay, write_overlays
 from dkse_jax.models.dkse_net import DKSENet
-from tests.conftest import unoptimised
 
 
 def test_chosen_examples_are_spread_from_the_most_to_the_least_probable():
@@ -119,7 +119,7 @@ def test_each_map_is_that_of_its_picture_and_its_predicted_class(judged, tmp_pat
     assert drawn["a.png"][1][0] == "a: 9 of 10 examples"
     assert "dkse_6 (5×5)" in drawn["a.png"][1][2]
     images = np.stack([overlays.centre_view(source.read(i, 32), 32) for i in chosen])
-    expected = unoptimised(lambda v, x, c: grad_cam(net, v, x, c, stage="dkse_6"))(
+    expected = jax.jit(lambda v, x, c: grad_cam(net, v, x, c, stage="dkse_6"))(
         variables, normalise(images, Transform(32)), predictions
     )
     np.testing.assert_allclose(heats, expected, rtol=1e-4, atol=1e-6 * np.max(expected))

@@ -24,7 +24,7 @@ from dkse_jax.workdir import description
 ROOT = Path(__file__).parents[2]
 THIN = f"--config={ROOT}/tests/faults/thin.py"
 FULL = os.environ.get("DKSE_FAULTS") == "full"  # the whole of `make faults`
-LIMIT = 120  # seconds, after which a process counts as hanging
+LIMIT = 600  # seconds, after which a process counts as hanging
 
 
 class Process:
@@ -66,7 +66,7 @@ class Process:
             if time.monotonic() - self.started > LIMIT:
                 self.kill()
                 raise AssertionError(f"hangs:\n{self.output}")
-            time.sleep(0.001)
+            time.sleep(0.005)
 
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
@@ -87,7 +87,7 @@ class Process:
                 self._process.wait()
                 self._process.stdout.close()
                 raise AssertionError(f"still there after {within} s:\n{self.output}")
-            time.sleep(0.001)
+            time.sleep(0.005)
         self._read()
         self._process.stdout.close()
         return self._process.returncode

@@ -37,7 +37,7 @@ def test_one_signal_saves_what_was_trained(
     process.wait_for(f"PAUSED {phase}")
     process.wait_for(lambda: runs.last_step(workdir) >= recorded)
     process.signal(number)
-    assert process.end(within=10) == CODES[number], process.output
+    assert process.end(within=60) == CODES[number], process.output
     assert f"step {step} is saved; the same command goes on from there" in process.output
     assert process.output.splitlines()[-1] == f"stopped by {signal.Signals(number).name}"
     assert "Traceback" not in process.output
@@ -51,7 +51,7 @@ def test_a_signal_while_saving_waits_for_the_save(tmp_path, assert_as_undisturbe
     process = runs.train(workdir, hooks="hooks.pause_saving")
     process.wait_for("PAUSED saving")
     process.signal(signal.SIGTERM)
-    assert process.end(within=10) == 143, process.output
+    assert process.end(within=60) == 143, process.output
     assert "step 6 is saved" in process.output
     assert_goes_on(workdir, 6, assert_as_undisturbed)
 
@@ -66,7 +66,7 @@ def test_a_second_signal_ends_at_once_and_the_last_checkpoint_stands(
     process.wait_for("PAUSED step")
     process.signal(signal.SIGTERM)
     process.signal(signal.SIGINT)
-    assert process.end(within=2) == 130, process.output
+    assert process.end(within=10) == 130, process.output
     assert_goes_on(workdir, 18, assert_as_undisturbed)
 
 
@@ -75,11 +75,11 @@ def test_a_second_signal_ends_at_once_and_the_last_checkpoint_stands(
 @pytest.mark.parametrize("number", CODES)
 def test_a_signal_while_compiling_ends_at_once(tmp_path, number):
     slow = ("--config.model.name=inception_v4", "--config.data.image_size=96")
-    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
     process = runs.train(tmp_path / "run", *slow, environment=environment)
     process.wait_for("compiling the training step")
     process.signal(number)
-    assert process.end(within=2) == CODES[number], process.output
+    assert process.end(within=10) == CODES[number], process.output
     assert "compiled in" not in process.output
     assert process.output.splitlines()[-1] == f"stopped by {signal.Signals(number).name}"
 
@@ -91,7 +91,7 @@ def test_a_signal_while_evaluating_leaves_no_half_report(tmp_path, baseline):
     )
     process.wait_for("PAUSED judging")
     process.signal(signal.SIGTERM)
-    assert process.end(within=10) == 143, process.output
+    assert process.end(within=60) == 143, process.output
     assert not (baseline / "eval" / "val").exists()
 
 

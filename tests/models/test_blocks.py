@@ -9,7 +9,6 @@ import pytest
 
 from dkse_jax.models.inception_v4 import Fork, Mixed, Step
 from dkse_jax.models.resnet import Block, ResNet
-from tests.conftest import unoptimised
 
 BLOCKS = {
     "basic": Block(4),
@@ -47,9 +46,7 @@ def test_fast_block_equals_plain_block_in_float64_and_every_parameter_counts(nam
 
     with jax.enable_x64(True):
         variables = variables_of(BLOCKS[name].clone(dtype=jnp.float64), _x())
-        plain, fast = unoptimised(lambda v: [gradients(v, "plain"), gradients(v, "fast")])(
-            variables
-        )
+        plain, fast = jax.jit(lambda v: [gradients(v, "plain"), gradients(v, "fast")])(variables)
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-9), fast, plain)
     for path, gradient in jax.tree.leaves_with_path(plain[1]):
         assert np.any(np.abs(gradient) > 1e-6), path
@@ -86,7 +83,7 @@ def test_training_a_thin_resnet_reaches_every_parameter_and_statistic(variables_
         )
         return -jnp.mean(jax.nn.log_softmax(logits)[:, 0]), state["batch_stats"]
 
-    gradients, statistics = unoptimised(jax.grad(loss, has_aux=True))(variables["params"])
+    gradients, statistics = jax.jit(jax.grad(loss, has_aux=True))(variables["params"])
     for path, gradient in jax.tree.leaves_with_path(gradients):
         assert np.all(np.isfinite(gradient)), path
         assert np.any(np.asarray(gradient) != 0), path

@@ -14,7 +14,6 @@ from dkse_jax.errors import UserError
 from dkse_jax.models import create_model
 from dkse_jax.models.dkse_net import DKSENet
 from dkse_jax.ops.depthwise import depthwise_conv
-from tests.conftest import unoptimised
 
 # Fig. 10, after the correction of its shifted input column.
 FIGURE_10 = {
@@ -123,9 +122,9 @@ def thin(variables_of):
     def evaluate(params):
         return net.apply({**variables, "params": params}, _images(), mutable=["batch_stats"])
 
-    train_step = unoptimised(jax.value_and_grad(train, has_aux=True))
+    train_step = jax.jit(jax.value_and_grad(train, has_aux=True))
     trained = [train_step(variables["params"], jax.random.key(seed)) for seed in (0, 1)]
-    (_, stages), state = unoptimised(evaluate)(variables["params"])
+    (_, stages), state = jax.jit(evaluate)(variables["params"])
     return SimpleNamespace(
         variables=variables,
         gradients=trained[0][1],
@@ -192,7 +191,7 @@ def test_dropouts_keep_the_mean(variables_of):
         without = net.clone(dropout_before_pool=0.0, dropout_after_pool=0.0)
         return jax.vmap(lambda key: outputs(net, key))(keys), outputs(without, keys[0])
 
-    draws, expected = unoptimised(both)(jax.random.split(jax.random.key(0), 300))
+    draws, expected = jax.jit(both)(jax.random.split(jax.random.key(0), 300))
     for some, mean in zip(draws, expected, strict=True):
         error = np.std(some, axis=0) / np.sqrt(300)
         deviations = (np.mean(some, axis=0) - mean)[error > 0] / error[error > 0]
@@ -208,7 +207,7 @@ def test_the_stem_sees_5_by_5_pixels_through_9_taps(variables_of):
         stem, pull_back = jax.vjp(lambda x: net.apply(variables, x)[1]["dilated_1"], images)
         return pull_back(jnp.zeros(stem.shape).at[0, 9, 9, 0].set(1))[0]
 
-    seen = np.argwhere(np.asarray(unoptimised(gradient)(_images())).any(axis=(0, 3)))
+    seen = np.argwhere(np.asarray(jax.jit(gradient)(_images())).any(axis=(0, 3)))
     assert seen.tolist() == [[i, j] for i in (7, 9, 11) for j in (7, 9, 11)]
 
 
@@ -232,7 +231,7 @@ def test_fast_net_equals_plain_net_in_float64(variables_of):
 
     with jax.enable_x64(True):
         variables = variables_of(DKSENet(5, **fields), x)
-        both = unoptimised(lambda v: [gradients(v, "plain"), gradients(v, "fast")])(variables)
+        both = jax.jit(lambda v: [gradients(v, "plain"), gradients(v, "fast")])(variables)
     for path, leaf in jax.tree.leaves_with_path(variables["params"]):
         assert leaf.dtype == np.float64, path
     plain, fast = (jax.tree.leaves_with_path(outputs) for outputs in both)

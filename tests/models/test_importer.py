@@ -22,7 +22,6 @@ from dkse_jax.models.importer import (
 )
 from dkse_jax.models.prepare import prepare
 from scripts.reference_logits import IMAGES, NETWORKS, digest, draw
-from tests.conftest import unoptimised
 
 REFERENCE = json.loads((Path(__file__).parent / "reference.json").read_text())
 
@@ -40,9 +39,9 @@ def test_logits_are_those_of_the_published_network(name, network):
     largest = np.abs(expected).max()
     assert np.ptp(expected, axis=0).max() > 0.01 * largest  # the two images differ
     close = partial(np.testing.assert_allclose, desired=expected, rtol=0, atol=1e-4 * largest)
-    close(unoptimised(net.clone(ops="plain").apply)(variables, images)[0])
+    close(jax.jit(net.clone(ops="plain").apply)(variables, images)[0])
     if name != "resnet50":  # se_resnet50 has its layers
-        judge = unoptimised(lambda v, x: net.apply(prepare(net, v, 75), x)[0])
+        judge = jax.jit(lambda v, x: net.apply(prepare(net, v, 75), x)[0])
         close(judge(variables, images))
 
 

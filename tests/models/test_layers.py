@@ -11,6 +11,8 @@ from dkse_jax.models.dkse_net import DKSENet
 from dkse_jax.models.layers import Conv, ConvNorm
 from dkse_jax.models.separable import DepthwiseConv, SeparableConv, is_pointwise_kernel
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 
 def _lax_conv(x, kernel, stride=1, groups=1):
     return lax.conv_general_dilated(

@@ -7,6 +7,8 @@ import pytest
 
 from dkse_jax.models.pooling import adaptive_average_pool, average_pool, max_pool
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 
 def _map(height, width, channels=2):
     return np.random.default_rng(0).standard_normal((2, height, width, channels), np.float32)

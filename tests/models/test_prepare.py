@@ -10,7 +10,8 @@ from dkse_jax.models.attention import DKSE, GATES
 from dkse_jax.models.dkse_net import DKSENet
 from dkse_jax.models.prepare import prepare
 from dkse_jax.ops.conv import TransformedKernel
-from tests.conftest import unoptimised
+
+pytestmark = pytest.mark.usefixtures("optimised")
 
 
 def _images(batch=3, size=33):
@@ -30,8 +31,8 @@ def _images(batch=3, size=33):
 def test_prepared_logits_are_those_of_the_plain_network(fields, variables_of):
     net = DKSENet(5, width=8, **fields)
     variables = variables_of(net, _images())
-    logits, _ = unoptimised(net.apply)(prepare(net, variables, 64), _images())
-    expected, _ = unoptimised(net.clone(ops="plain").apply)(variables, _images())
+    logits, _ = jax.jit(net.apply)(prepare(net, variables, 64), _images())
+    expected, _ = jax.jit(net.clone(ops="plain").apply)(variables, _images())
     assert np.ptp(expected) > 0.1
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
 
@@ -48,8 +49,8 @@ def test_what_is_prepared_is_not_computed_again(variables_of):
     others = jax.tree.map(np.zeros_like, variables["params"])
     rest = {"params": unflatten_dict(flatten_dict(others) | read), "prepared": prepared}
     rest["batch_stats"] = jax.tree.map(np.zeros_like, variables["batch_stats"])
-    logits, _ = unoptimised(net.apply)({**variables, "prepared": prepared}, _images())
-    alone, _ = unoptimised(net.apply)(rest, _images())
+    logits, _ = jax.jit(net.apply)({**variables, "prepared": prepared}, _images())
+    alone, _ = jax.jit(net.apply)(rest, _images())
     np.testing.assert_array_equal(logits, alone)
 
 
@@ -62,7 +63,7 @@ def test_training_does_not_look_at_prepared_values(variables_of):
         (logits, _), _ = net.apply(variables, _images(), train=True, mutable=["batch_stats"])
         return logits
 
-    a, b = unoptimised(loss)(variables), unoptimised(loss)({**variables, "prepared": wrong})
+    a, b = jax.jit(loss)(variables), jax.jit(loss)({**variables, "prepared": wrong})
     np.testing.assert_array_equal(a, b)
 
 

@@ -15,6 +15,7 @@ from dkse_jax import runtime, sharding
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.models.layers import NORM_MOMENTUM, BatchNorm, classifier
 from dkse_jax.models.separable import SeparableConv
+from dkse_jax.training.optimizer import make_optimizer
 from dkse_jax.training.state import create_state
 from dkse_jax.training.steps import accumulated, make_train_step
 from tests.conftest import thin_config
@@ -43,17 +44,17 @@ class Small(nn.Module):
         return classifier(3, self.dtype)(x.mean((1, 2))), {}
 
 
-def make_step(model, accumulate, mesh, optimizer=None):
+def make_step(model, accumulate, mesh, optimizer=None, schedule=lambda step: 0.1, frozen=""):
     """The step and its first state, on the mesh."""
     config = thin_config()
-    config.train.accumulate = accumulate
-    optimizer = optimizer or optax.sgd(0.1, momentum=0.9)
+    config.train.accumulate, config.frozen = accumulate, frozen
+    optimizer = optimizer or optax.sgd(schedule, momentum=0.9)
     state = create_state(model, optimizer, SIZE, seed=0)
     state = state.replace(
         batch_stats=jax.tree.map(lambda leaf: leaf.astype(model.dtype), state.batch_stats)
     )
     state = jax.device_put(jax.tree.map(np.asarray, state), sharding.shardings(state, mesh))
-    return make_train_step(model, optimizer, config, TRANSFORM, mesh), state
+    return make_train_step(model, optimizer, schedule, config, TRANSFORM, mesh), state
 
 
 def test_micro_batches_without_norms_are_the_large_batch():
@@ -69,6 +70,23 @@ def test_micro_batches_without_norms_are_the_large_batch():
     np.testing.assert_allclose(*losses, rtol=1e-12)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), *weights)
     assert losses[0][0] < 1.09  # it did learn
+
+
+@pytest.mark.parametrize("frozen", ["", "separable"])
+def test_a_step_reports_its_learning_rate_and_the_norm_that_clipping_has(frozen):
+    settings, schedule = thin_config().optimizer, lambda step: 0.1 / (1 + step)
+    settings.momentum = settings.clip_norm = 0.0
+    optimizer = make_optimizer(settings, schedule, frozen.split(",") if frozen else ())
+    with jax.enable_x64(True):
+        model = Small(norm=True, dtype=jnp.float64)
+        step, state = make_step(model, 2, runtime.default_mesh(2), optimizer, schedule, frozen)
+        for learning_rate in (0.1, 0.05):
+            before = jax.tree.map(np.array, state.params)
+            state, metrics = step(state, PIXELS, LABELS)
+            change = jax.tree.map(lambda a, b: np.sum((a - b) ** 2), before, state.params)
+            norm = np.sqrt(sum(jax.tree.leaves(change))) / learning_rate
+            assert metrics["learning_rate"] == pytest.approx(learning_rate, rel=1e-12)
+            assert metrics["gradient_norm"] == pytest.approx(norm, rel=1e-9)
 
 
 def test_micro_batches_are_the_same_on_any_devices():
@@ -139,7 +157,8 @@ def test_gradients_are_reduced_once_and_batches_never_gathered(accumulate, fsdp)
     weights = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     reduced = sum(elements(shapes) for kind, shapes in found if kind == "all-reduce")
     channels = 3 + 96  # of the norms: two sums for each; and the loss and the accuracy
-    assert reduced == weights + 2 * channels + 2
+    # The norm of the gradients adds a sum over the parts of the ones that are divided.
+    assert reduced == weights + 2 * channels + 2 + (fsdp > 1)
     # The one kernel large enough to be divided is gathered, and nothing else.
     others = [exchange for exchange in found if exchange[0] != "all-reduce"]
     assert others == ([("all-gather", [(1, 1, 48, 96)])] if fsdp > 1 else [])

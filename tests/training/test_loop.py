@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -10,7 +11,9 @@ from dkse_jax.errors import UserError
 from dkse_jax.interrupts import Interrupted
 from dkse_jax.training import loop
 from dkse_jax.training.loop import train
+from dkse_jax.training.optimizer import make_schedule
 from dkse_jax.workdir import checkpoint
+from tests.conftest import thin_config
 
 STEPS = 10  # of the thin config
 
@@ -44,7 +47,11 @@ def test_the_journal_has_every_step_and_evaluation(trained):
     lines = [json.loads(line) for line in metrics(trained).splitlines()]
     training = [line for line in lines if line["split"] == "train"]
     assert [line["step"] for line in training] == list(range(1, STEPS + 1))
-    assert set(training[0]) == {"step", "split", "loss", "accuracy", "learning_rate", "batch"}
+    keys = ["step", "split", "loss", "accuracy", "learning_rate", "gradient_norm", "batch"]
+    assert list(training[0]) == keys
+    settings = thin_config().optimizer
+    expected = [float(make_schedule(settings, STEPS)(step)) for step in range(STEPS)]
+    np.testing.assert_allclose([line["learning_rate"] for line in training], expected, rtol=1e-6)
     assert len({line["batch"] for line in training}) == STEPS
     # 27 examples in batches of 8: an epoch is 3 steps, to the nearest; and the last step.
     assert [line["step"] for line in lines if line["split"] == "val"] == [3, 6, 9, 10]
@@ -97,7 +104,7 @@ def state_of(workdir, config):
     """Every array of the last checkpoint, as bytes by name."""
     from dkse_jax.data.transform import Transform
     from dkse_jax.models import create_model
-    from dkse_jax.training.optimizer import make_optimizer, make_schedule
+    from dkse_jax.training.optimizer import make_optimizer
     from dkse_jax.training.state import create_state
 
     model = create_model(config.model, 3)
@@ -183,6 +190,17 @@ def test_training_uses_the_mesh_it_is_given(config, tmp_path, monkeypatch, capsy
     monkeypatch.setattr(runtime, "default_mesh", None)
     train(config, tmp_path / "run", sharding.make_mesh(jax.devices()[:2]))
     assert "devices  2 cpu" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["loss", "gradient_norm"])
+def test_the_first_number_that_is_not_finite_is_named(monkeypatch, name):
+    metrics = dict.fromkeys(("loss", "accuracy", "learning_rate", "gradient_norm"), np.float32(0.5))
+    plan = SimpleNamespace(splits={"train": None})
+    monkeypatch.setattr(loop, "batch_hash", lambda source, index: "ab")
+    assert loop.training_line(plan, 3, metrics, {"index": []}) == metrics | {"batch": "ab"}
+    sentence = rf"^the {name.replace('_', ' ')} is inf at step 3, at learning rate 0.5, on batch ab"
+    with pytest.raises(UserError, match=sentence):
+        loop.training_line(plan, 3, metrics | {name: np.float32(np.inf)}, {"index": []})
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(config, tmp_path):
