@@ -7,6 +7,7 @@ On several hosts the same command with --distributed runs on each: docs/scaling.
 """
 
 import datetime
+import re
 from pathlib import Path
 
 from absl import flags
@@ -14,6 +15,7 @@ from ml_collections import config_flags
 
 from dkse_jax import cli
 from dkse_jax.distributed import flags as distributed_flags
+from dkse_jax.errors import UserError
 
 FLAGS = flags.FlagValues()  # of this command alone: other commands have flags of these names
 CONFIG = config_flags.DEFINE_config_file(
@@ -28,6 +30,12 @@ WORKDIR = flags.DEFINE_string(
     "Where everything the run makes goes; a new folder in runs/ by default.",
     flag_values=FLAGS,
 )
+PROFILE = flags.DEFINE_string(
+    "profile",
+    None,
+    "Writes a profiler trace of the steps FROM-TO, such as 20-30, to WORKDIR/profile.",
+    flag_values=FLAGS,
+)
 flags.mark_flag_as_required("config", FLAGS)
 distributed_flags.define(FLAGS)
 flags.adopt_module_key_flags(distributed_flags, FLAGS)
@@ -35,6 +43,7 @@ flags.adopt_module_key_flags(distributed_flags, FLAGS)
 
 def main() -> None:
     """Trains; checks the flags before slow imports."""
+    profile = profiled_steps(PROFILE.value)
     with distributed_flags.join_by_flags(FLAGS):
         from dkse_jax import runtime
         from dkse_jax.distributed.processes import broadcast
@@ -42,7 +51,19 @@ def main() -> None:
 
         runtime.configure()
         own = own_workdir(FLAGS["config"])
-        train(CONFIG.value, Path(WORKDIR.value or broadcast(lambda: str(own))))
+        workdir = WORKDIR.value or broadcast(lambda: str(own))
+        train(CONFIG.value, workdir, profile=profile)
+
+
+def profiled_steps(text: str | None) -> tuple[int, int] | None:
+    """Returns (FROM, TO) of "FROM-TO". Raises UserError for another text."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)-(\d+)", text)
+    steps = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= steps[0] <= steps[1]:
+        raise UserError(f"--profile is {text}, but must be FROM-TO, two steps such as 20-30")
+    return steps
 
 
 def own_workdir(config_flag: flags.Flag) -> Path:

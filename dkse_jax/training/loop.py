@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ from dkse_jax.inference import Forward, make_forward
 from dkse_jax.readable import list_skipped, readable
 from dkse_jax.training.estimate import announce
 from dkse_jax.training.initial import initial_variables, started_from
+from dkse_jax.training.profile import Steps, check_steps, traced
 from dkse_jax.training.setup import Setup, describe_inputs, make_setup
 from dkse_jax.training.state import TrainState, initialise
 from dkse_jax.training.steps import Metrics, TrainStep, make_train_step
@@ -34,19 +36,26 @@ from dkse_jax.workdir import checkpoint, description
 from dkse_jax.workdir.journal import Journal, Progress
 
 
-def train(config: ConfigDict, workdir: Path, mesh: Mesh | None = None) -> None:
+def train(
+    config: ConfigDict,
+    workdir: str | os.PathLike[str],
+    mesh: Mesh | None = None,
+    profile: Steps | None = None,
+) -> None:
     """Trains what the config describes, or goes on where an earlier start in workdir ended.
 
     Args:
         config: of the run.
         workdir: of the run.
         mesh: to train on; by default all devices, of which config.devices.fsdp divide the state.
+        profile: the first and last step of a profiler trace, which goes to workdir/profile.
 
     Raises:
         UserError: a mistake in the config, the data or the workdir, before anything is written
             or compiled; or a loss that is not finite, a full disk, too little memory.
         Interrupted: by a signal; what was trained until then is saved.
     """
+    workdir = Path(workdir)
     if processes.is_first():
         description.check_workdir(workdir, config)
     mesh = runtime.default_mesh(config.devices.fsdp) if mesh is None else mesh
@@ -74,6 +83,8 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh | None = None) -> None:
         if step == plan.last_step and not unevaluated:
             return
 
+        if profile:
+            check_steps(profile, step + 1, plan.last_step)
         with runtime.explain_out_of_memory(config):
             if state is None:
                 state = initialise(plan.fresh_state, plan.mesh)
@@ -87,7 +98,14 @@ def train(config: ConfigDict, workdir: Path, mesh: Mesh | None = None) -> None:
             journal = Journal(workdir, step, config.log.tensorboard, unevaluated=unevaluated)
             with journal, interrupts.deferred(), watch.working():
                 train_loop(
-                    plan, workdir, journal, train_step, forward, state, unevaluated=unevaluated
+                    plan,
+                    workdir,
+                    journal,
+                    train_step,
+                    forward,
+                    state,
+                    unevaluated=unevaluated,
+                    profile=profile,
                 )
     log(f"done: python eval.py --workdir={workdir}")
 
@@ -101,6 +119,7 @@ def train_loop(
     state: TrainState,
     *,
     unevaluated: bool,
+    profile: Steps | None,
 ) -> None:
     """Every step from the state's to the plan's last, with what is written and saved on the way.
 
@@ -153,11 +172,13 @@ def train_loop(
     try:
         if unevaluated:
             checkpoint.write_metrics(workdir, step, judge())
-        for batch, waited in with_waits(batches):
+        items = traced(with_waits(batches), step + 1, profile, workdir / "profile")
+        for batch, waited in items:
             watch.heartbeat()
             images = sharding.to_global_array(batch["image"], batch_size, plan.mesh)
             labels = sharding.to_global_array(batch["label"], batch_size, plan.mesh)
-            state, metrics = train_step(state, images, labels)
+            with jax.profiler.StepTraceAnnotation("train", step_num=step + 1):
+                state, metrics = train_step(state, images, labels)
             step += 1
             # One step late: to read this step's metrics now would leave the devices idle.
             record()
