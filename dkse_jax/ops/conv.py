@@ -1,7 +1,7 @@
 """Dense convolution: every output channel sees every input channel (Eq. 10)."""
 
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,15 +17,9 @@ Padding = Literal["SAME", "VALID"] | tuple[tuple[int, int], tuple[int, int]]
 MIN_WINOGRAD_CHANNELS = 64
 
 
-class TransformedKernel(NamedTuple):
-    """A kernel that `transform` made ready for `conv`: (t, t, C, C')."""
-
-    values: jax.Array
-
-
 def conv(
     x: jax.Array,
-    kernel: jax.Array | TransformedKernel,
+    kernel: jax.Array,
     *,
     stride: int = 1,
     dilation: int = 1,
@@ -38,13 +32,10 @@ def conv(
     padding: SAME as XLA pads, VALID, or the pixels ((above, below), (left, right)). form: plain is
     `lax.conv_general_dilated`. fast is a matrix product for 1×1 kernels, Winograd's algorithm for
     3×3 and 5×5 ones (stride 1, undilated, SAME), and lax for the rest. auto is that on CPU, where
-    it pays: in float32 and with channels enough. Both have a reverse-mode derivative only. A
-    transformed kernel goes Winograd's way at once. target: see `Target`. Raises UserError for an
-    unknown form.
+    it pays: in float32 and with channels enough. Both have a reverse-mode derivative only. target:
+    see `Target`. Raises UserError for an unknown form.
     """
     check_form(form, "conv")
-    if isinstance(kernel, TransformedKernel):
-        return winograd_conv(x, kernel.values, target.devices)
     kh, kw = kernel.shape[:2]
     unpadded = padding in ("SAME", "VALID", ((0, 0), (0, 0)))
     if (kh, kw) == (1, 1) and (stride == 1 or form_on(target, form) != "plain") and unpadded:
@@ -60,7 +51,7 @@ def conv(
     return in_form(form, target, plain, fast, x, kernel, gradients=gradients)
 
 
-def transform(
+def takes_winograd(
     kernel: jax.Array,
     *,
     stride: int = 1,
@@ -68,15 +59,10 @@ def transform(
     padding: Padding = "SAME",
     form: str = "auto",
     target: Target = ANY,
-) -> jax.Array | TransformedKernel:
-    """Returns the kernel as `conv` on the target uses it, to be transformed once for all calls.
-
-    That is the kernel itself unless `conv` is certain to take Winograd's algorithm there.
-    """
-    check_form(form, "conv")
-    if form_on(target, form) == "fast" and _is_winograd(kernel, stride, dilation, padding, form):
-        return TransformedKernel(transform_kernel(kernel))
-    return kernel
+) -> bool:
+    """Returns whether `conv` is certain to use Winograd's algorithm, on the target."""
+    fast = form_on(target, form) == "fast"
+    return fast and _is_winograd(kernel, stride, dilation, padding, form)
 
 
 def add_kernels(kernels: list[tuple[jax.Array, int]]) -> jax.Array:
