@@ -21,11 +21,11 @@ from dkse_jax.models.layers import (
     he_normal,
     inherit,
     lecun_normal,
-    wide_dtype,
 )
 from dkse_jax.models.pooling import global_average_pool
 from dkse_jax.ops.conv import add_kernels
 from dkse_jax.ops.forms import ANY, Target
+from dkse_jax.ops.plain import wide_dtype
 
 GATES = ("shared_sigmoid", "branch_sigmoid", "selective_softmax")
 BRANCH_NORMS = ("bn_relu", "none")

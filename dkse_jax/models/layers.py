@@ -14,6 +14,7 @@ from dkse_jax.errors import UserError
 from dkse_jax.ops.conv import Padding, conv, takes_winograd
 from dkse_jax.ops.forms import ANY, Target
 from dkse_jax.ops.norm import batch_norm
+from dkse_jax.ops.plain import wide_dtype
 from dkse_jax.ops.winograd import transform_kernel, winograd_conv
 
 # The papers' initialisations differ, and the paper of DKSE gives neither its own nor the norm's
@@ -23,11 +24,6 @@ he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
 lecun_normal = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
 NORM_MOMENTUM = 0.9
 NORM_EPSILON = 1e-5
-
-
-def wide_dtype(dtype: DTypeLike) -> jnp.dtype:
-    """The dtype of parameters and of sums where activations are of `dtype`: at least float32."""
-    return jnp.promote_types(dtype, jnp.float32)
 
 
 def check_image_size(images: jax.Array, least: int, network: str) -> None:

@@ -16,10 +16,10 @@ from dkse_jax.models.layers import (
     lecun_normal,
     precomputed,
     scaled,
-    wide_dtype,
 )
 from dkse_jax.ops.depthwise import depthwise_conv
 from dkse_jax.ops.forms import ANY, Target, form_on
+from dkse_jax.ops.plain import wide_dtype
 from dkse_jax.ops.stem import conv_then_depthwise, merge_depthwise, merged_conv
 
 

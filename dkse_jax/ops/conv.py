@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from dkse_jax.ops.forms import ANY, Target, check_form, form_on, in_form
+from dkse_jax.ops.plain import lax_conv
 from dkse_jax.ops.pointwise import pointwise_conv
 from dkse_jax.ops.winograd import transform_kernel, winograd_conv, winograd_gradients
 
@@ -40,7 +41,7 @@ def conv(
     unpadded = padding in ("SAME", "VALID", ((0, 0), (0, 0)))
     if (kh, kw) == (1, 1) and (stride == 1 or form_on(target, form) != "plain") and unpadded:
         return pointwise_conv(x[:, ::stride, ::stride], kernel, form=form, target=target)
-    plain = partial(_plain, stride=stride, dilation=dilation, padding=padding)
+    plain = partial(lax_conv, stride=stride, dilation=dilation, padding=padding)
     if not _is_winograd(kernel, stride, dilation, padding, form):
         return plain(x, kernel)
 
@@ -86,16 +87,3 @@ def _is_winograd(
     exists = kernel.shape[:2] in ((3, 3), (5, 5)) and (stride, dilation) == (1, 1) and same
     pays = kernel.dtype == jnp.float32 and min(kernel.shape[2:]) >= MIN_WINOGRAD_CHANNELS
     return exists and (form == "fast" or (form == "auto" and pays))
-
-
-def _plain(
-    x: jax.Array, kernel: jax.Array, stride: int, dilation: int, padding: Padding
-) -> jax.Array:
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(stride, stride),
-        padding=padding,
-        rhs_dilation=(dilation, dilation),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
