@@ -24,8 +24,8 @@ from dkse_jax.data.sources import load_splits
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.models import create_model
 from dkse_jax.models.counts import count, totals
+from dkse_jax.models.fold import fold
 from dkse_jax.models.importer import RULES, export_tensors, import_tensors
-from dkse_jax.models.prepare import prepare
 from dkse_jax.training.loop import with_waits
 from dkse_jax.training.optimizer import make_optimizer, make_schedule
 from dkse_jax.training.state import TrainState, create_state, initialise
@@ -48,7 +48,7 @@ def build(kind: str, config: str, weights: str, folded: bool) -> Task:
 
 
 def inference_task(settings: ConfigDict, variables: Any, images: jax.Array, folded: bool) -> Task:
-    """The logits of a batch; folded: by the variables that `prepare` makes, once."""
+    """The logits of a batch; folded: by the variables that `fold` makes, once."""
     timed = make_forward(settings, variables, images, folded)
 
     def call() -> None:
@@ -69,7 +69,7 @@ def make_forward(
     """The compiled uint8 (B, S, S, 3) -> logits (B, K), for such images and in eval mode."""
     model, transform = make_model(settings, one_device()), Transform.of(settings.data)
     if folded:
-        variables = prepare(model, variables, settings.data.image_size)
+        variables = fold(model, variables, settings.data.image_size)
     variables = jax.device_put(variables)
 
     @jax.jit

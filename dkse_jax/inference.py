@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from dkse_jax.data.pipeline import Images, evaluation_batches
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.distributed import watch
-from dkse_jax.models.prepare import prepare
+from dkse_jax.models.fold import fold
 from dkse_jax.sharding import (
     batch_sharding,
     local_indices,
@@ -35,13 +35,13 @@ def make_forward(model: nn.Module, transform: Transform, mesh: Mesh) -> Forward:
     whole = replicated(mesh)
 
     @partial(jax.jit, in_shardings=(whole, batch_sharding(mesh)), out_shardings=whole)
-    def classify(prepared: dict[str, Any], images: jax.Array) -> jax.Array:
-        logits, _ = model.apply(prepared, normalise(images, transform), train=False)
+    def classify(folded: dict[str, Any], images: jax.Array) -> jax.Array:
+        logits, _ = model.apply(folded, normalise(images, transform), train=False)
         return jax.nn.log_softmax(logits)
 
     def forward(variables: dict[str, Any]) -> Classify:
         variables = jax.device_put(variables, whole)
-        return partial(classify, prepare(model, variables, transform.size))
+        return partial(classify, fold(model, variables, transform.size))
 
     return forward
 

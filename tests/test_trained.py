@@ -2,16 +2,19 @@
 
 import io
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 import dkse_jax
+from dkse_jax import sharding
 from dkse_jax.data.decode import BadImage
 from dkse_jax.data.sources import load_splits
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation.evaluate import predict
 from dkse_jax.inference import make_forward
+from dkse_jax.ops.forms import Target
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,12 @@ def test_predictions_are_those_of_the_evaluation(loaded, source):
     for answer, row in zip(answers, expected, strict=True):
         assert answer.class_name == loaded.class_names[row.argmax()]
         assert answer.probability == answer.probabilities.max()
+
+
+def test_the_network_is_traced_for_the_mesh(trained):
+    for count in (1, 8):
+        mesh = sharding.make_mesh(jax.devices()[:count])
+        assert dkse_jax.load(trained, mesh=mesh).network.target == Target("cpu", count)
 
 
 def test_files_pil_images_and_arrays_give_the_same(loaded, source, tmp_path):

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from dkse_jax.errors import UserError, nearest
+from dkse_jax.models.layers import plain_form
 
 
 def grad_cam(
@@ -29,7 +30,7 @@ def grad_cam(
 
     Args:
         model: any network of `dkse_jax.models`.
-        variables: of the model; the prepared parameters of `prepare` are ignored.
+        variables: of the model; the precomputed ones of `fold` are ignored.
         images: (B, S, S, 3), normalised.
         classes: (B,) integers in [0, K): the class whose logit each image's map explains.
         stage: one of `map_stages`.
@@ -37,8 +38,8 @@ def grad_cam(
     Returns:
         (B, H, W), non-negative, in at least float32; H and W are those of the stage.
     """
-    model = _plain(model)
-    weights = {name: tree for name, tree in variables.items() if name != "prepared"}
+    model = plain_form(model)
+    weights = {name: tree for name, tree in variables.items() if name != "precomputed"}
 
     def run(change: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         def add(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
@@ -75,7 +76,7 @@ def map_stages(model: nn.Module, image_size: int) -> dict[str, tuple[int, int, i
 
     def trace(key: jax.Array, images: jax.Array) -> None:
         with nn.intercept_methods(keep):
-            (_, stages), _ = _plain(model).init_with_output(key, images)
+            (_, stages), _ = plain_form(model).init_with_output(key, images)
         for name, maps in stages.items():
             if maps.ndim == 4 and name in outputs and outputs[name] is maps:
                 found[name] = maps.shape[1:]
@@ -92,10 +93,6 @@ def choose_stage(model: nn.Module, image_size: int, stage: str | None) -> str:
     if stage not in maps:
         raise UserError(f'this network has no map "{stage}"{nearest(stage, maps)}')
     return stage
-
-
-def _plain(model: nn.Module) -> nn.Module:
-    return model.clone(ops="plain") if hasattr(model, "ops") else model
 
 
 def _layer(context: nn.module.InterceptorContext) -> str | None:

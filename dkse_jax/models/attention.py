@@ -16,16 +16,16 @@ from dkse_jax.models.layers import (
     BatchNorm,
     Conv,
     ConvNorm,
+    conv_in_evaluation,
     conv_norm,
     he_normal,
     inherit,
     lecun_normal,
-    prepared,
-    wide_dtype,
 )
 from dkse_jax.models.pooling import global_average_pool
-from dkse_jax.ops.conv import add_kernels, conv, transform
+from dkse_jax.ops.conv import add_kernels
 from dkse_jax.ops.forms import ANY, Target
+from dkse_jax.ops.plain import wide_dtype
 
 GATES = ("shared_sigmoid", "branch_sigmoid", "selective_softmax")
 BRANCH_NORMS = ("bn_relu", "none")
@@ -172,9 +172,8 @@ class DKSE(nn.Module):
             total = add_kernels([(branch.conv.kernel, branch.dilation) for branch in branches])
             return total.astype(self.dtype)
 
-        ready = partial(transform, form=self.ops, target=self.target)
-        weights = prepared(self, "kernel", kernel, ready)
-        return conv(x.astype(self.dtype), weights, form=self.ops, target=self.target)
+        x = x.astype(self.dtype)
+        return conv_in_evaluation(self, x, kernel, form=self.ops, target=self.target)
 
 
 class SK(nn.Module):

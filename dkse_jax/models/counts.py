@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
+from dkse_jax.models.layers import plain_form
+
 
 class Layer(NamedTuple):
     """One top-level layer of a network."""
@@ -30,8 +32,7 @@ def count(model: nn.Module, image_size: int) -> list[Layer]:
 
     Nothing is computed: the plain form of the network is traced on shapes alone.
     """
-    if hasattr(model, "ops"):
-        model = model.clone(ops="plain")
+    model = plain_form(model)
     image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0), image)
     program = jax.make_jaxpr(lambda variables, image: model.apply(variables, image))(

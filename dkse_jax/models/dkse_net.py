@@ -43,8 +43,10 @@ class DKSENet(nn.Module):
     dropout_*: rates, before and after the global average pool. ops: the form of the arithmetic
     (auto | plain | fast). dtype: of the activations; parameters, statistics and logits are of at
     least float32. remat: the backward pass keeps what enters a separable convolution or a block and
-    computes again what is inside. target: the devices to trace for, which auto depends on. Raises
-    UserError for values that do not exist or do not fit.
+    computes again what is inside. merge_stem: whether the first two layers are computed as one
+    convolution; by default unless ops is plain, but with auto in training on CPU alone. target: the
+    devices to trace for, which auto depends on. Raises UserError for values that do not exist or do
+    not fit.
     """
 
     num_classes: int
@@ -62,6 +64,7 @@ class DKSENet(nn.Module):
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
     remat: bool = False
+    merge_stem: bool | None = None
     target: Target = ANY
 
     def __post_init__(self) -> None:
@@ -102,7 +105,9 @@ class DKSENet(nn.Module):
         stages: dict[str, jax.Array] = {}
 
         first = inherit(self, Conv)(3, self.width, dilation=2, name="dilated_1")
-        second = inherit(self, DepthwiseNormReLU)(self.width, stride=3, name="depthwise_2")
+        second = inherit(self, DepthwiseNormReLU)(
+            self.width, stride=3, merge=self.merge_stem, name="depthwise_2"
+        )
         x = first(images, train=train)
         stages["dilated_1"] = x
         x = second(x, images, first, train=train)

@@ -11,9 +11,11 @@ from jax import lax
 from jax.typing import DTypeLike
 
 from dkse_jax.errors import UserError
-from dkse_jax.ops.conv import Padding, conv, transform
+from dkse_jax.ops.conv import Padding, conv, takes_winograd
 from dkse_jax.ops.forms import ANY, Target
 from dkse_jax.ops.norm import batch_norm
+from dkse_jax.ops.plain import wide_dtype
+from dkse_jax.ops.winograd import transform_kernel, winograd_conv
 
 # The papers' initialisations differ, and the paper of DKSE gives neither its own nor the norm's
 # constants: these are ours. Kernels that feed a ReLU get twice the variance. A depthwise kernel
@@ -22,11 +24,6 @@ he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
 lecun_normal = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
 NORM_MOMENTUM = 0.9
 NORM_EPSILON = 1e-5
-
-
-def wide_dtype(dtype: DTypeLike) -> jnp.dtype:
-    """The dtype of parameters and of sums where activations are of `dtype`: at least float32."""
-    return jnp.promote_types(dtype, jnp.float32)
 
 
 def check_image_size(images: jax.Array, least: int, network: str) -> None:
@@ -39,30 +36,48 @@ def check_image_size(images: jax.Array, least: int, network: str) -> None:
         )
 
 
-def prepared(
-    module: nn.Module,
-    name: str,
-    make: Callable[[], Any],
-    finish: Callable[[Any], Any] = lambda value: value,
-) -> Any:
-    """What `make` computes from the weights alone, or what `prepare` has kept of it.
-
-    `prepare` runs the network with the collection "prepared" open to be written, for which `finish`
-    makes the value ready; later runs that have the collection take the values from it.
-    """
-    if module.has_variable("prepared", name):
-        return module.get_variable("prepared", name)
+def precomputed(module: nn.Module, name: str, make: Callable[[], Any]) -> Any:
+    """Returns make(), which depends on weights alone, or what `fold` has kept of it."""
+    if module.has_variable("precomputed", name):
+        return module.get_variable("precomputed", name)
     value = make()
-    if module.is_mutable_collection("prepared") and not module.is_initializing():
-        value = finish(value)
-        module.put_variable("prepared", name, value)
+    if is_folding(module):
+        module.put_variable("precomputed", name, value)
     return value
+
+
+def is_folding(module: nn.Module) -> bool:
+    """Returns whether `fold` is running the network to collect what weights alone decide."""
+    return module.is_mutable_collection("precomputed") and not module.is_initializing()
+
+
+def conv_in_evaluation(
+    module: nn.Module, x: jax.Array, make: Callable[[], jax.Array], **options: Any
+) -> jax.Array:
+    """Convolves x with the kernel make(), or with what `fold` has kept of it.
+
+    `fold` keeps a kernel transformed where `conv` is certain to use Winograd's algorithm. options:
+    of `ops.conv`.
+    """
+    if module.has_variable("precomputed", "winograd_kernel"):
+        transformed: jax.Array = module.get_variable("precomputed", "winograd_kernel")
+        return winograd_conv(x, transformed, options["target"].devices)
+    if is_folding(module) and takes_winograd(kernel := make(), **options):
+        module.put_variable("precomputed", "winograd_kernel", transform_kernel(kernel))
+        return conv(x, kernel, **options)
+    return conv(x, precomputed(module, "kernel", make), **options)
 
 
 def inherit[**P, M](parent: Any, layer: Callable[P, M]) -> Callable[P, M]:
     """Binds the fields ops, dtype and target of a layer to those of its parent."""
     fields = {name: getattr(parent, name) for name in ("ops", "dtype", "target")}
     return cast("Callable[P, M]", partial(layer, **fields))
+
+
+def plain_form(model: nn.Module) -> nn.Module:
+    """Returns the network with each of its layers computed by itself, as lax does."""
+    fields: dict[str, Any] = {"ops": "plain", "merge_stem": None}
+    return model.clone(**{name: fields[name] for name in fields if hasattr(model, name)})
 
 
 def scaled(kernel: jax.Array, slope: jax.Array | None) -> jax.Array:
@@ -123,9 +138,12 @@ class Conv(nn.Module):
         def kernel() -> jax.Array:
             return scaled(self.kernel, slope).astype(self.dtype)
 
-        ready = partial(transform, **options)
-        weights = kernel() if train else prepared(self, "kernel", kernel, ready)
-        y = conv(x.astype(self.dtype), weights, **options)
+        x = x.astype(self.dtype)
+        y = (
+            conv(x, kernel(), **options)
+            if train
+            else conv_in_evaluation(self, x, kernel, **options)
+        )
         return y + self.bias.astype(y.dtype)[None, None, None, :] if self.use_bias else y
 
 
@@ -170,7 +188,7 @@ class BatchNorm(nn.Module):
             slope = self.scale * lax.rsqrt(self.var.value + self.epsilon)
             return slope, self.bias - self.mean.value * slope
 
-        return prepared(self, "scale_and_bias", both)
+        return precomputed(self, "scale_and_bias", both)
 
 
 def conv_norm(

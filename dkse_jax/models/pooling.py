@@ -5,8 +5,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from dkse_jax.models.layers import wide_dtype
 from dkse_jax.ops.forms import ANY, Target, in_form
+from dkse_jax.ops.plain import wide_dtype
 
 
 def max_pool(x: jax.Array, size: int, stride: int, padding: int = 0) -> jax.Array:

@@ -14,12 +14,12 @@ from dkse_jax.models.layers import (
     conv_norm,
     inherit,
     lecun_normal,
-    prepared,
+    precomputed,
     scaled,
-    wide_dtype,
 )
 from dkse_jax.ops.depthwise import depthwise_conv
-from dkse_jax.ops.forms import ANY, Target
+from dkse_jax.ops.forms import ANY, Target, form_on
+from dkse_jax.ops.plain import wide_dtype
 from dkse_jax.ops.stem import conv_then_depthwise, merge_depthwise, merged_conv
 
 
@@ -49,7 +49,7 @@ class DepthwiseConv(nn.Module):
 
         return depthwise_conv(
             x.astype(self.dtype),
-            kernel() if train else prepared(self, "kernel", kernel),
+            kernel() if train else precomputed(self, "kernel", kernel),
             stride=self.stride,
             padding=self.padding,
             form=self.ops,
@@ -59,12 +59,16 @@ class DepthwiseConv(nn.Module):
     def after(
         self,
         first: Conv,
+        form: str,
         images: jax.Array,
         *,
         train: bool = False,
         slope: jax.Array | None = None,
     ) -> jax.Array:
-        """What this layer makes of first(images), in one convolution of the images: VALID ones."""
+        """Returns this layer's result for first(images), in one convolution: VALID ones.
+
+        form: in training, of `conv_then_depthwise`.
+        """
         images, depthwise = images.astype(self.dtype), scaled(self.kernel, slope)
         if train:
             kernels = first.kernel.astype(self.dtype), depthwise.astype(self.dtype)
@@ -73,7 +77,7 @@ class DepthwiseConv(nn.Module):
                 *kernels,
                 dilation=first.dilation,
                 stride=self.stride,
-                form=self.ops,
+                form=form,
                 target=self.target,
             )
 
@@ -81,15 +85,19 @@ class DepthwiseConv(nn.Module):
             return merge_depthwise(first.kernel, depthwise, first.dilation).astype(self.dtype)
 
         reach = (first.kernel.shape[0] - 1) * first.dilation // 2
-        both = prepared(self, "kernel", kernel)
+        both = precomputed(self, "kernel", kernel)
         return merged_conv(images, both, reach=reach, stride=self.stride)
 
 
 class DepthwiseNormReLU(nn.Module):
-    """Depthwise 3×3, VALID -> norm -> ReLU: the network's second layer, on top of its first."""
+    """Depthwise 3×3, VALID -> norm -> ReLU: the network's second layer, on top of its first.
+
+    merge: see merge_stem of `DKSENet`.
+    """
 
     features: int
     stride: int = 1
+    merge: bool | None = None
     ops: str = "auto"
     dtype: DTypeLike = jnp.float32
     target: Target = ANY
@@ -100,16 +108,18 @@ class DepthwiseNormReLU(nn.Module):
     ) -> jax.Array:
         """x (B, H, W, features), which is first(images), -> (B, H', W', features).
 
-        Only the plain form reads x: the others make both layers' result from the images at once.
-        train: normalise by the batch, update the statistics.
+        Merged, both layers' result is computed from the images at once, without x. train: normalise
+        by the batch, update the statistics.
         """
+        form = self.ops if self.merge is None else "fast" if self.merge else "plain"
+        form = form_on(self.target, form) if train else form
         depthwise = inherit(self, DepthwiseConv)(
             self.features, stride=self.stride, padding="VALID", name="depthwise"
         )
         norm = inherit(self, BatchNorm)(self.features, name="norm")
-        if self.ops == "plain":
+        if form == "plain":
             return conv_norm(depthwise, norm, x, train=train)
-        return conv_norm(partial(depthwise.after, first), norm, images, train=train)
+        return conv_norm(partial(depthwise.after, first, form), norm, images, train=train)
 
 
 class SeparableConv(nn.Module):

@@ -1,13 +1,14 @@
 """Dense convolution: every output channel sees every input channel (Eq. 10)."""
 
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from dkse_jax.ops.forms import ANY, Target, check_form, form_on, in_form
+from dkse_jax.ops.plain import lax_conv
 from dkse_jax.ops.pointwise import pointwise_conv
 from dkse_jax.ops.winograd import transform_kernel, winograd_conv, winograd_gradients
 
@@ -17,15 +18,9 @@ Padding = Literal["SAME", "VALID"] | tuple[tuple[int, int], tuple[int, int]]
 MIN_WINOGRAD_CHANNELS = 64
 
 
-class TransformedKernel(NamedTuple):
-    """A kernel that `transform` made ready for `conv`: (t, t, C, C')."""
-
-    values: jax.Array
-
-
 def conv(
     x: jax.Array,
-    kernel: jax.Array | TransformedKernel,
+    kernel: jax.Array,
     *,
     stride: int = 1,
     dilation: int = 1,
@@ -38,18 +33,15 @@ def conv(
     padding: SAME as XLA pads, VALID, or the pixels ((above, below), (left, right)). form: plain is
     `lax.conv_general_dilated`. fast is a matrix product for 1×1 kernels, Winograd's algorithm for
     3×3 and 5×5 ones (stride 1, undilated, SAME), and lax for the rest. auto is that on CPU, where
-    it pays: in float32 and with channels enough. Both have a reverse-mode derivative only. A
-    transformed kernel goes Winograd's way at once. target: see `Target`. Raises UserError for an
-    unknown form.
+    it pays: in float32 and with channels enough. Both have a reverse-mode derivative only. target:
+    see `Target`. Raises UserError for an unknown form.
     """
     check_form(form, "conv")
-    if isinstance(kernel, TransformedKernel):
-        return winograd_conv(x, kernel.values, target.devices)
     kh, kw = kernel.shape[:2]
     unpadded = padding in ("SAME", "VALID", ((0, 0), (0, 0)))
     if (kh, kw) == (1, 1) and (stride == 1 or form_on(target, form) != "plain") and unpadded:
         return pointwise_conv(x[:, ::stride, ::stride], kernel, form=form, target=target)
-    plain = partial(_plain, stride=stride, dilation=dilation, padding=padding)
+    plain = partial(lax_conv, stride=stride, dilation=dilation, padding=padding)
     if not _is_winograd(kernel, stride, dilation, padding, form):
         return plain(x, kernel)
 
@@ -60,7 +52,7 @@ def conv(
     return in_form(form, target, plain, fast, x, kernel, gradients=gradients)
 
 
-def transform(
+def takes_winograd(
     kernel: jax.Array,
     *,
     stride: int = 1,
@@ -68,15 +60,10 @@ def transform(
     padding: Padding = "SAME",
     form: str = "auto",
     target: Target = ANY,
-) -> jax.Array | TransformedKernel:
-    """Returns the kernel as `conv` on the target uses it, to be transformed once for all calls.
-
-    That is the kernel itself unless `conv` is certain to take Winograd's algorithm there.
-    """
-    check_form(form, "conv")
-    if form_on(target, form) == "fast" and _is_winograd(kernel, stride, dilation, padding, form):
-        return TransformedKernel(transform_kernel(kernel))
-    return kernel
+) -> bool:
+    """Returns whether `conv` is certain to use Winograd's algorithm, on the target."""
+    fast = form_on(target, form) == "fast"
+    return fast and _is_winograd(kernel, stride, dilation, padding, form)
 
 
 def add_kernels(kernels: list[tuple[jax.Array, int]]) -> jax.Array:
@@ -100,16 +87,3 @@ def _is_winograd(
     exists = kernel.shape[:2] in ((3, 3), (5, 5)) and (stride, dilation) == (1, 1) and same
     pays = kernel.dtype == jnp.float32 and min(kernel.shape[2:]) >= MIN_WINOGRAD_CHANNELS
     return exists and (form == "fast" or (form == "auto" and pays))
-
-
-def _plain(
-    x: jax.Array, kernel: jax.Array, stride: int, dilation: int, padding: Padding
-) -> jax.Array:
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(stride, stride),
-        padding=padding,
-        rhs_dilation=(dilation, dilation),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )

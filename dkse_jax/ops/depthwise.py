@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from dkse_jax.ops.forms import ANY, Target, check_form, in_form
+from dkse_jax.ops.plain import lax_conv, wide_dtype
 
 
 class _Geometry(NamedTuple):
@@ -19,7 +20,7 @@ class _Geometry(NamedTuple):
 
     stride: int
     dilation: int
-    pads: tuple[tuple[int, int], ...]  # (top, bottom), (left, right), in pixels
+    padding: tuple[tuple[int, int], ...]  # (top, bottom), (left, right), in pixels
 
 
 def depthwise_conv(
@@ -44,32 +45,16 @@ def depthwise_conv(
     spans = [(k - 1) * dilation + 1 for k in kernel.shape[:2]]
     pads = lax.padtype_to_pads(x.shape[1:3], spans, (stride, stride), padding)
     geometry = _Geometry(stride, dilation, tuple(pads))
-    plain, fast = partial(_plain, geometry=geometry), partial(_fast, geometry=geometry)
+    plain = partial(lax_conv, **geometry._asdict(), groups=x.shape[-1])
+    fast = partial(_fast, geometry=geometry)
     gradients = partial(_gradients, geometry=geometry)
     return in_form(form, target, plain, fast, x, kernel, gradients=gradients)
-
-
-def _plain(x: jax.Array, kernel: jax.Array, geometry: _Geometry) -> jax.Array:
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(geometry.stride, geometry.stride),
-        padding=geometry.pads,
-        rhs_dilation=(geometry.dilation, geometry.dilation),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=x.shape[-1],
-    )
 
 
 def _gradients(
     x: jax.Array, kernel: jax.Array, grad: jax.Array, geometry: _Geometry
 ) -> tuple[jax.Array, jax.Array]:
     return _input_gradient(x, kernel, grad, geometry), _kernel_gradient(x, kernel, grad, geometry)
-
-
-def _wide(dtype: jnp.dtype) -> jnp.dtype:
-    """The dtype to sum in: narrow floats would lose what many small terms add up to."""
-    return jnp.promote_types(dtype, jnp.float32)
 
 
 def _spans(kernel: jax.Array, geometry: _Geometry) -> tuple[int, int]:
@@ -99,7 +84,7 @@ def _taps(x: jax.Array, kernel: jax.Array, geometry: _Geometry) -> list[jax.Arra
 
 
 def _fast(x: jax.Array, kernel: jax.Array, geometry: _Geometry) -> jax.Array:
-    wide = _wide(x.dtype)
+    wide = wide_dtype(x.dtype)
     weights = kernel.astype(wide).reshape(-1, 1, 1, 1, x.shape[-1])
     taps = _taps(x, kernel, geometry)
     total = taps[0] * weights[0]
@@ -112,7 +97,7 @@ def _kernel_gradient(
     x: jax.Array, kernel: jax.Array, grad: jax.Array, geometry: _Geometry
 ) -> jax.Array:
     """Sums grad × pixels for all taps in one pass over each row, then over the rows."""
-    wide = _wide(x.dtype)
+    wide = wide_dtype(x.dtype)
     grad = grad.astype(wide)
     products = tuple(pixels * grad for pixels in _taps(x, kernel, geometry))
     zeros = tuple(jnp.zeros((), wide) for _ in products)
@@ -138,7 +123,7 @@ def _input_gradient(
     span_h, span_w = _spans(kernel, geometry)
     slabs_h, slabs_w = -(-span_h // stride), -(-span_w // stride)
 
-    wide = _wide(x.dtype)
+    wide = wide_dtype(x.dtype)
     zero = jnp.zeros((), wide)
     spread = dilation - 1
     slabs = lax.pad(

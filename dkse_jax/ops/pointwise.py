@@ -6,6 +6,7 @@ import jax
 from jax import lax
 
 from dkse_jax.ops.forms import ANY, Target, check_form, in_form
+from dkse_jax.ops.plain import lax_conv
 
 
 def pointwise_conv(
@@ -19,13 +20,8 @@ def pointwise_conv(
     """
     check_form(form, "pointwise_conv")
     gradients = partial(_gradients, devices=target.devices)
-    return in_form(form, target, _plain, _fast, x, kernel, gradients=gradients)
-
-
-def _plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return lax.conv_general_dilated(
-        x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    plain = partial(lax_conv, stride=1, dilation=1, padding="VALID")
+    return in_form(form, target, plain, _fast, x, kernel, gradients=gradients)
 
 
 def _fast(x: jax.Array, kernel: jax.Array) -> jax.Array:

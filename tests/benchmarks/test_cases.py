@@ -225,8 +225,8 @@ def test_our_side_has_the_logits_of_the_network(config, tmp_path, monkeypatch):
     train.call()
     train.call()
     check_logits(np.asarray(expected), train.logits(), "training")  # of the first weights
-    folded = mock.Mock(wraps=jax_side.prepare)
-    monkeypatch.setattr(jax_side, "prepare", folded)
+    folded = mock.Mock(wraps=jax_side.fold)
+    monkeypatch.setattr(jax_side, "fold", folded)
     inference = jax_side.build("inference", to_json(config), path, folded=True)
     assert folded.call_count == 1
     inference.call()

@@ -59,11 +59,11 @@ def test_at_the_last_map_it_is_the_class_activation_map(dtype, error, dkse):
     net, variables, images = dkse
     net = net.clone(ops="plain", dtype=jnp.dtype(dtype))
     classes = np.array([2, 0, 1])
-    prepared = {"depthwise_2": {"depthwise": {"kernel": jnp.zeros(3)}}}  # must not matter
+    folded = {"depthwise_2": {"depthwise": {"kernel": jnp.zeros(3)}}}  # must not matter
     explain = jax.jit(partial(grad_cam, net, stage="separable_14"))
     with default_optimisation():
         _, stages = jax.jit(net.apply)(variables, images)
-        result = explain({**variables, "prepared": prepared}, images, classes)
+        result = explain({**variables, "precomputed": folded}, images, classes)
     maps = np.asarray(stages["separable_14"], np.float32)
     kernel = variables["params"]["logits"]["kernel"]
     cam = np.stack([a @ kernel[:, c] for a, c in zip(maps, classes, strict=True)]) / (2 * 2)

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from dkse_jax.errors import UserError
 from dkse_jax.models import list_models
+from dkse_jax.models.fold import fold
 from dkse_jax.models.importer import (
     RULES,
     export_tensors,
@@ -20,7 +21,6 @@ from dkse_jax.models.importer import (
     layouts,
     read_tensors,
 )
-from dkse_jax.models.prepare import prepare
 from scripts.reference_logits import IMAGES, NETWORKS, digest, draw
 
 REFERENCE = json.loads((Path(__file__).parent / "reference.json").read_text())
@@ -41,7 +41,7 @@ def test_logits_are_those_of_the_published_network(name, network):
     close = partial(np.testing.assert_allclose, desired=expected, rtol=0, atol=1e-4 * largest)
     close(jax.jit(net.clone(ops="plain").apply)(variables, images)[0])
     if name != "resnet50":  # se_resnet50 has its layers
-        judge = jax.jit(lambda v, x: net.apply(prepare(net, v, 75), x)[0])
+        judge = jax.jit(lambda v, x: net.apply(fold(net, v, 75), x)[0])
         close(judge(variables, images))
 
 

@@ -80,7 +80,7 @@ def test_folded_norm_without_relu_is_the_norm(relu, variables_of):
     norm, running = variables["params"]["norm"], variables["batch_stats"]["norm"]
     y = (y - running["mean"]) / np.sqrt(running["var"] + 0.1) * norm["scale"] + norm["bias"]
     expected = np.maximum(y, 0) if relu else y
-    folded, state = layer.apply(variables, x, mutable=["prepared"])
+    folded, state = layer.apply(variables, x, mutable=["precomputed"])
     again = layer.apply({**variables, **state}, x)
     np.testing.assert_allclose(folded, expected, rtol=0, atol=1e-5)
     np.testing.assert_array_equal(again, folded)

@@ -202,8 +202,9 @@ def test_pre_logits_are_what_the_classifier_sees(name, network):
         assert stages["pre_logits"] is features
         return features
 
-    features = jax.eval_shape(run, variables, _images(2, LEAST[name], LEAST[name]))
-    assert features.shape == (2, variables["params"]["logits"]["kernel"].shape[0])
+    (batch,) = jax.export.symbolic_shape("b")
+    features = jax.eval_shape(run, variables, _images(batch, LEAST[name], LEAST[name]))
+    assert features.shape == (batch, variables["params"]["logits"]["kernel"].shape[0])
 
 
 @pytest.mark.parametrize("name", ["alexnet", "resnet18", "dkse_net"])

@@ -7,11 +7,14 @@ import pytest
 
 from dkse_jax import runtime, sharding
 from dkse_jax.data.pipeline import training_batches
+from dkse_jax.data.sources import load_splits
 from dkse_jax.errors import UserError
 from dkse_jax.interrupts import Interrupted
+from dkse_jax.ops.forms import Target
 from dkse_jax.training import loop
 from dkse_jax.training.loop import train
 from dkse_jax.training.optimizer import make_schedule
+from dkse_jax.training.setup import make_setup
 from dkse_jax.workdir import checkpoint
 from tests.conftest import thin_config
 
@@ -201,6 +204,12 @@ def test_the_first_number_that_is_not_finite_is_named(monkeypatch, name):
     sentence = rf"^the {name.replace('_', ' ')} is inf at step 3, at learning rate 0.5, on batch ab"
     with pytest.raises(UserError, match=sentence):
         loop.training_line(plan, 3, metrics | {name: np.float32(np.inf)}, {"index": []})
+
+
+def test_the_network_is_traced_for_the_mesh(config):
+    mesh = sharding.make_mesh(jax.devices()[:2])
+    setup = make_setup(config, load_splits(config.data, config.seed), mesh)
+    assert setup.model.target == Target("cpu", 2)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(config, tmp_path):
