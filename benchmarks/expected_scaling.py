@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from configs import dkse
 from dkse_jax import cli, markdown
-from dkse_jax.models import create_model
+from dkse_jax.models import configured_model
 from dkse_jax.models.counts import count, totals
 from dkse_jax.training.estimate import training_flops
 
@@ -59,7 +59,7 @@ def main() -> None:
 def line(variant: str, machine: Machine, devices: int) -> tuple[str, ...]:
     """Computes one row, assuming no overlap of computation and communication."""
     config = dkse.get_config(variant)
-    model = create_model(config.model, CLASSES)
+    model = configured_model(config.model, CLASSES)
     parameters, macs = totals(count(model, config.data.image_size))
     compute = training_flops(macs) * IMAGES_A_DEVICE / machine.rate
     link = machine.inside if devices <= machine.a_host else machine.between

@@ -22,7 +22,7 @@ from dkse_jax.config import from_json
 from dkse_jax.data.pipeline import training_batches
 from dkse_jax.data.sources import load_splits
 from dkse_jax.data.transform import Transform, normalise
-from dkse_jax.models import create_model
+from dkse_jax.models import configured_model
 from dkse_jax.models.counts import count, totals
 from dkse_jax.models.fold import fold
 from dkse_jax.models.importer import RULES, export_tensors, import_tensors
@@ -113,7 +113,7 @@ def train_task(settings: ConfigDict, variables: Any, images: jax.Array, labels: 
 def make_model(settings: ConfigDict, mesh: Mesh) -> nn.Module:
     """The config's network for as many classes as the embedded data set has, on the mesh."""
     kinds = settings.data.synthetic.kinds
-    return create_model(settings.model, kinds, sharding.target_of(mesh))
+    return configured_model(settings.model, kinds, sharding.target_of(mesh))
 
 
 def one_device() -> Mesh:
@@ -204,7 +204,7 @@ def waiting(config: str, steps: int, skipped: int = 8) -> dict[str, Any]:
     settings = from_json(config)
     examples = load_splits(settings.data, settings.seed)["train"]
     mesh, transform = one_device(), Transform.of(settings.data)
-    model = create_model(settings.model, len(examples.class_names), sharding.target_of(mesh))
+    model = configured_model(settings.model, len(examples.class_names), sharding.target_of(mesh))
     schedule = make_schedule(settings.optimizer, STEPS)
     optimizer = make_optimizer(settings.optimizer, schedule)
     state = initialise(lambda: create_state(model, optimizer, transform.size, 0), mesh)

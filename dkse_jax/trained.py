@@ -22,7 +22,7 @@ from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.evaluation.gradcam import choose_stage, grad_cam
 from dkse_jax.inference import make_forward, stream
-from dkse_jax.models import create_model
+from dkse_jax.models import configured_model
 from dkse_jax.workdir import checkpoint, description
 
 Picture = str | Path | Image.Image | np.ndarray  # an array is uint8 (H, W, 3)
@@ -202,7 +202,7 @@ def read_run(workdir: str | os.PathLike[str]) -> Run:
         class_names=class_names,
         transform=Transform.from_json(inputs["transform"]),
         splits=inputs["splits"],
-        network=create_model(config.model, len(class_names)),
+        network=configured_model(config.model, len(class_names)),
     )
 
 

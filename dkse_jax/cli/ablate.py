@@ -80,10 +80,10 @@ def counts() -> None:
     """Prints the ledger of counts, and writes it to --workdir if given."""
     from dkse_jax.experiments import ledger
     from dkse_jax.files import write_atomically
-    from dkse_jax.models import create_model
+    from dkse_jax.models import configured_model
 
     entries = ledger.ledger(
-        VARIANTS, lambda name: create_model(get_config(name).model, ledger.CLASSES)
+        VARIANTS, lambda name: configured_model(get_config(name).model, ledger.CLASSES)
     )
     text = ledger.as_markdown(entries)
     print(text, end="")

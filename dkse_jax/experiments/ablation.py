@@ -16,7 +16,7 @@ from dkse_jax.errors import UserError, nearest
 from dkse_jax.experiments import runs, table_report
 from dkse_jax.experiments.compare import Difference, difference
 from dkse_jax.experiments.tables import Row, Variants, rows_of
-from dkse_jax.models import create_model
+from dkse_jax.models import configured_model
 from dkse_jax.models.counts import count, totals
 from dkse_jax.training.estimate import guessed_seconds
 from dkse_jax.workdir import description
@@ -115,7 +115,7 @@ def _seconds(row: Row, base: ConfigDict, examples: int, mesh: Mesh) -> float:
     if row.classifier:
         return CLASSIFIER_SECONDS_AN_IMAGE * examples
     config = runs.config_of(row, 0, base)
-    _, macs = totals(count(create_model(config.model, 5), config.data.image_size))
+    _, macs = totals(count(configured_model(config.model, 5), config.data.image_size))
     return guessed_seconds(macs, steps(config, examples) * config.train.batch_size, mesh)
 
 

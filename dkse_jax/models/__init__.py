@@ -1,7 +1,9 @@
 """The networks, by name."""
 
+import inspect
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -36,21 +38,44 @@ def list_models() -> list[str]:
     return list(MODELS)
 
 
-def create_model(model_config: ConfigDict, num_classes: int, target: Target = ANY) -> nn.Module:
-    """Returns the network that `config.model` describes, for num_classes classes.
+def create_model(
+    name: str,
+    num_classes: int,
+    *,
+    dtype: str = "float32",
+    target: Target = ANY,
+    **fields: Any,
+) -> nn.Module:
+    """Returns a network of `list_models`, whose `apply(variables, images)` is (logits, stages).
 
-    Its `apply(variables, images, train=...)` returns (logits, stages). All networks read the fields
-    name, ops and dtype; dkse_net reads all. target: of the mesh to run on: `sharding.target_of`.
+    Args:
+        name: of the network.
+        num_classes: K; logits are (B, K).
+        dtype: of the activations.
+        target: the devices that it runs on: see `sharding.target_of`.
+        fields: of the module, such as ops for all networks, or positions for `DKSENet`.
 
     Raises:
-        UserError: an unknown name or dtype, or fields that do not fit each other.
+        UserError: an unknown name, dtype or field, or fields that do not fit each other.
     """
-    fields = model_config.to_dict()
-    name, dtype = fields.pop("name"), fields.pop("dtype")
     if name not in MODELS:
         raise UserError(f'no model "{name}"{nearest(name, MODELS)}')
     if dtype not in DTYPES:
         raise UserError(f'no dtype "{dtype}"{nearest(dtype, DTYPES)}')
+    network = partial(MODELS[name], num_classes, dtype=jnp.dtype(dtype), target=target)
+    known = set(inspect.signature(network).parameters) - {"num_classes", "parent", "name"}
+    for field in fields.keys() - known:
+        raise UserError(f'{name} has no field "{field}"{nearest(field, known)}')
+    return network(**fields)
+
+
+def configured_model(model_config: ConfigDict, num_classes: int, target: Target = ANY) -> nn.Module:
+    """Returns the network that `config.model` describes: see `create_model`.
+
+    All networks read the fields name, ops and dtype; dkse_net reads all.
+    """
+    fields = model_config.to_dict()
+    name, dtype = fields.pop("name"), fields.pop("dtype")
     if name != "dkse_net":
         fields = {"ops": fields["ops"]}
-    return MODELS[name](num_classes, dtype=jnp.dtype(dtype), target=target, **fields)
+    return create_model(name, num_classes, dtype=dtype, target=target, **fields)

@@ -47,7 +47,7 @@ class Slot(NamedTuple):
 def import_weights(
     network: str, path: Path, template: Mapping[str, Any], *, replace_head: bool = False
 ) -> dict[str, Any]:
-    """The variables of a network, of a name of `create_model`, with a file's values.
+    """The variables of a network, of a name of `configured_model`, with a file's values.
 
     template: variables of the network, or their shapes and dtypes. replace_head: where the file's
     last layer, "logits", is for another number of classes, the template's is kept. Every tensor of

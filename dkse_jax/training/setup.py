@@ -14,7 +14,7 @@ from dkse_jax.config import steps
 from dkse_jax.data.pipeline import fingerprint
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform
-from dkse_jax.models import create_model
+from dkse_jax.models import configured_model
 from dkse_jax.training.initial import check_frozen
 from dkse_jax.training.optimizer import frozen_prefixes, make_optimizer, make_schedule
 from dkse_jax.training.state import TrainState, create_state
@@ -79,7 +79,7 @@ def make_setup(config: ConfigDict, splits: dict[str, Source], mesh: Mesh) -> Set
         splits=splits,
         transform=Transform.of(config.data),
         mesh=mesh,
-        model=create_model(
+        model=configured_model(
             config.model, len(splits["train"].class_names), sharding.target_of(mesh)
         ),
         schedule=schedule,

@@ -5,7 +5,7 @@ from dkse_jax.errors import UserError
 from dkse_jax.experiments import ledger
 from dkse_jax.experiments.ledger import gflops_verdict, parameters_verdict
 from dkse_jax.experiments.published import TABLES
-from dkse_jax.models import create_model
+from dkse_jax.models import configured_model
 from scripts.fill_pages import PAGES, RESULTS, filled
 
 
@@ -39,7 +39,7 @@ def test_a_gflops_cell_is_traced_to_a_way_of_counting(printed, macs, origin):
 
 def test_the_ledger_in_the_repository_is_that_of_the_networks():
     def network(variant):
-        return create_model(get_config(variant).model, ledger.CLASSES)
+        return configured_model(get_config(variant).model, ledger.CLASSES)
 
     entries = ledger.ledger(VARIANTS, network)
     assert sum(entry.parameters_verdict == "match" for entry in entries) == 14

@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import pytest
 
 from configs.base import get_config
-from dkse_jax.models import create_model
+from dkse_jax.models import configured_model
 
 
 @functools.cache
 def _network(name):
     config = get_config().model
     config.name = name
-    net = create_model(config, 5)
+    net = configured_model(config, 5)
     images = jax.ShapeDtypeStruct((1, 75, 75, 3), jnp.float32)
     return net, jax.eval_shape(net.init, jax.random.key(0), images)
 

@@ -7,7 +7,7 @@ from flax import linen as nn
 from configs import base
 from configs.dkse import VARIANTS, get_config
 from dkse_jax.errors import UserError
-from dkse_jax.models import create_model
+from dkse_jax.models import configured_model
 from dkse_jax.models.counts import Layer, count, table, totals
 from dkse_jax.models.dkse_net import DKSENet
 from dkse_jax.models.layers import Conv
@@ -68,7 +68,7 @@ def test_every_variant_has_an_expected_count():
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_variant_counts_are_exact(variant):
-    assert totals(count(create_model(get_config(variant).model, 5), 299)) == EXPECTED[variant]
+    assert totals(count(configured_model(get_config(variant).model, 5), 299)) == EXPECTED[variant]
 
 
 def test_layers_of_figure_10_are_exact():

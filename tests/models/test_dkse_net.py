@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict
 
 from configs.base import get_config
 from dkse_jax.errors import UserError
-from dkse_jax.models import create_model
+from dkse_jax.models import configured_model
 from dkse_jax.models.dkse_net import DKSENet
 from dkse_jax.ops.depthwise import depthwise_conv
 
@@ -288,7 +288,7 @@ def test_create_model_reads_every_field():
     }
     assert {*fields, "name"} == set(config.keys())
     config.update(fields)
-    net = create_model(config, num_classes=7)
+    net = configured_model(config, num_classes=7)
     assert net == DKSENet(7, **{**fields, "dtype": jnp.dtype("bfloat16")})
 
 
@@ -299,4 +299,4 @@ def test_create_model_names_the_nearest(field, value):
     with pytest.raises(
         UserError, match=f'no {"model" if field == "name" else field} "{value}"; did'
     ):
-        create_model(config, 5)
+        configured_model(config, 5)

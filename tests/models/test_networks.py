@@ -1,6 +1,7 @@
 """All networks by name: exact counts, stages, sizes and modes, on shapes alone."""
 
 import json
+import re
 from pathlib import Path
 
 import jax
@@ -12,7 +13,7 @@ from flax.traverse_util import flatten_dict
 from configs.base import get_config
 from dkse_jax import config as configs
 from dkse_jax.errors import UserError
-from dkse_jax.models import create_model, list_models
+from dkse_jax.models import configured_model, create_model, list_models
 from dkse_jax.models.counts import count, totals
 
 # network -> trainable parameters with five classes, MACs at 224 pixels, the last two at 299.
@@ -234,7 +235,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(name):
     config = get_config()
     config.model.name = name
     with pytest.raises(UserError, match=f'no model "{name}"; did you mean "{nearest}"'):
-        create_model(config.model, 5)
+        configured_model(config.model, 5)
     with pytest.raises(UserError, match=f'model.name is .*; did you mean "{nearest}"'):
         configs.validate(config)
 
@@ -244,4 +245,18 @@ def test_fields_of_dkse_net_do_not_matter_to_others(network):
     config.model.name, config.model.dilations, config.model.reduction = "vgg16", (1, 2, 3), 7
     config.model.ops = "plain"
     configs.validate(config)
-    assert create_model(config.model, 5) == network("vgg16")[0].clone(ops="plain")
+    assert configured_model(config.model, 5) == network("vgg16")[0].clone(ops="plain")
+
+
+def test_create_model_takes_a_name_and_fields():
+    net = create_model("dkse_net", num_classes=7, positions=(9,), kernel_sizes=(3, 5), ops="plain")
+    assert (net.num_classes, net.positions, net.ops) == (7, (9,), "plain")
+    assert create_model("vgg16", 4, dtype="bfloat16").dtype == jnp.bfloat16
+    for arguments, fields, sentence in (
+        (("dkse_nt", 5), {}, 'no model "dkse_nt"; did you mean "dkse_net"?'),
+        (("dkse_net", 5), {"position": (6,)}, 'no field "position"; did you mean "positions"?'),
+        (("vgg16", 5), {"positions": (6,)}, 'vgg16 has no field "positions"'),
+        (("vgg16", 5), {"dtype": "float8"}, 'no dtype "float8"'),
+    ):
+        with pytest.raises(UserError, match=re.escape(sentence)):
+            create_model(*arguments, **fields)

@@ -5,7 +5,7 @@ import pytest
 
 from dkse_jax import runtime
 from dkse_jax.data.sources import load_splits
-from dkse_jax.models import create_model
+from dkse_jax.models import configured_model
 from dkse_jax.training import estimate
 
 
@@ -15,7 +15,7 @@ def told(config, monkeypatch, capsys):
     splits = load_splits(config.data, config.seed)
     config.model.width = 32
     config.data.image_size = 96
-    model = create_model(config.model, num_classes=5)
+    model = configured_model(config.model, num_classes=5)
     mesh = runtime.default_mesh()
     monkeypatch.setattr(estimate, "matmul_rate", lambda mesh: 1e10 / estimate.ATTAINED_SHARE)
 

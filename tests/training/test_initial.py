@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 from dkse_jax import runtime, sharding
 from dkse_jax.errors import UserError
-from dkse_jax.models import create_model
+from dkse_jax.models import configured_model
 from dkse_jax.models.importer import layouts
 from dkse_jax.training.initial import check_frozen, initial_variables, started_from
 from dkse_jax.training.loop import train
@@ -22,11 +22,11 @@ IMAGE, IMAGE_64 = jnp.zeros((1, 32, 32, 3)), jnp.zeros((1, 64, 64, 3))
 @pytest.fixture
 def fresh(config, variables_of):
     """`fresh(classes)`: random variables of the config's network."""
-    return lambda classes: variables_of(create_model(config.model, classes), IMAGE)
+    return lambda classes: variables_of(configured_model(config.model, classes), IMAGE)
 
 
 def best_of(run, config):
-    model = create_model(config.model, 3)
+    model = configured_model(config.model, 3)
     shapes = jax.eval_shape(model.init, jax.random.key(0), IMAGE)
     target = sharding.abstract(shapes, MESH)
     return checkpoint.restore_variables(run, checkpoint.best_step(run), target)
@@ -66,7 +66,7 @@ def test_another_network_is_refused_by_name(config, trained, fresh):
 
 def test_published_weights_fill_all_but_a_last_layer_of_other_classes(config, tmp_path):
     config.model.name = "resnet18"
-    shapes = jax.eval_shape(create_model(config.model, 3).init, jax.random.key(0), IMAGE_64)
+    shapes = jax.eval_shape(configured_model(config.model, 3).init, jax.random.key(0), IMAGE_64)
     slots = layouts("resnet18", shapes)[0]
     tensors = {name: draw(name, slot.shape) for name, slot in slots.items()}
     head = {"fc.weight": np.zeros((1000, 512), np.float32), "fc.bias": np.zeros(1000, np.float32)}

@@ -106,11 +106,11 @@ def test_ignoring_the_start_step_would_be_noticed(config, tmp_path, trained, mon
 def state_of(workdir, config):
     """Every array of the last checkpoint, as bytes by name."""
     from dkse_jax.data.transform import Transform
-    from dkse_jax.models import create_model
+    from dkse_jax.models import configured_model
     from dkse_jax.training.optimizer import make_optimizer
     from dkse_jax.training.state import create_state
 
-    model = create_model(config.model, 3)
+    model = configured_model(config.model, 3)
     optimizer = make_optimizer(config.optimizer, make_schedule(config.optimizer, STEPS))
     target = sharding.abstract(
         jax.eval_shape(lambda: create_state(model, optimizer, Transform(32).size, 0)),

@@ -11,7 +11,7 @@ from dkse_jax import runtime, sharding
 from dkse_jax.data.pipeline import training_batches
 from dkse_jax.data.sources import load_splits
 from dkse_jax.data.transform import Transform
-from dkse_jax.models import create_model
+from dkse_jax.models import configured_model
 from dkse_jax.models.dkse_net import DKSENet
 from dkse_jax.training.loop import restored_state, training_part
 from dkse_jax.training.state import create_state, initialise
@@ -207,7 +207,7 @@ def test_another_seed_gives_other_weights():
 def test_networks_with_and_without_norms_train(config, name):
     """On shapes alone: they are large."""
     config.model.name = name
-    model, optimizer = create_model(config.model, 3), optax.sgd(0.1)
+    model, optimizer = configured_model(config.model, 3), optax.sgd(0.1)
     step = make_train_step(
         model, optimizer, SCHEDULE, config, Transform(64), runtime.default_mesh()
     )
