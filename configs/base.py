@@ -1,10 +1,5 @@
-"""Every field with its default, as dkse_jax/config.py lists them. The other configs start here."""
+"""Every field with its default: dkse_jax/config.py lists them."""
 
-from ml_collections import ConfigDict
+from dkse_jax.configs.base import get_config
 
-from dkse_jax.config import default_config
-
-
-def get_config() -> ConfigDict:
-    """Returns the paper's best network on the embedded data set, at the paper's input size."""
-    return default_config()
+__all__ = ["get_config"]

@@ -1,29 +1,5 @@
-"""Five media of DomainNet (Peng et al., ICCV 2019): the class is the medium, not what is depicted.
+"""Five media of DomainNet as classes: docs/tfds.md and dkse_jax/configs/domainnet_media.py."""
 
-python train.py --config=configs/domainnet_media.py --config.data.root=TFDS_DATA
+from dkse_jax.configs.domainnet_media import MEDIA, get_config
 
-docs/tfds.md says how to prepare the data. Never trained by us: run on made-up data only
-(tests/data/test_domainnet.py), so that no accuracy stands here.
-"""
-
-from ml_collections import ConfigDict
-
-from configs import dkse
-
-MEDIA = ("clipart", "infograph", "painting", "quickdraw", "sketch")
-
-
-def get_config(variant: str = "best") -> ConfigDict:
-    """configs/dkse.py:VARIANT on as many pictures of each medium."""
-    config = dkse.get_config(variant)
-    config.data.source = "tfds"  # --config.data.root=TFDS_DATA
-    config.data.tfds.builder = ",".join(f"domainnet/{medium}" for medium in MEDIA)
-    config.data.tfds.class_of = "builder"
-    # Of DomainNet's own train and test. By its authors' count the least, clipart, has 33,525 and
-    # 14,604 pictures, and quickdraw 120,750 and 51,750, which would count most drawings as quick.
-    config.data.tfds.train_split = "train[:28000]"
-    config.data.tfds.val_split = "train[28000:32000]"
-    config.data.tfds.test_split = "test[:14000]"
-    config.data.image_size = 128
-    config.train.epochs = 10.0
-    return config
+__all__ = ["MEDIA", "get_config"]

@@ -1,5 +1,6 @@
 """A small script of this test: flags, a config."""
 
+import importlib
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from dkse_jax import cli
+from dkse_jax.configs import dkse
 from dkse_jax.errors import UserError
 from dkse_jax.interrupts import Interrupted
 
@@ -83,6 +85,26 @@ def test_flags_and_overrides_reach_main(script):
     assert config.is_locked
 
 
+@pytest.mark.parametrize("given", [["--config=dkse:sk"], ["-config", "dkse:sk"]])
+def test_a_config_of_the_package_goes_by_its_name(script, given, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, config, _, err = script.run("--workdir=a", *given, "--config.seed=3")
+    assert (code, err) == (0, "")
+    expected = dkse.get_config("sk")
+    expected.seed = 3
+    assert config == expected.lock()
+
+
+def test_the_top_level_configs_are_those_of_the_package():
+    names = {file.stem for file in (ROOT / "configs").glob("*.py")}
+    assert names == {file.stem for file in (ROOT / "dkse_jax/configs").glob("[!_]*.py")}
+    for name in names:
+        top, own = (
+            importlib.import_module(f"{at}.{name}") for at in ("configs", "dkse_jax.configs")
+        )
+        assert top.get_config is own.get_config
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -95,6 +117,19 @@ def test_flags_and_overrides_reach_main(script):
         (
             ["--workdir=a", BASE.replace("base", "bsae")],
             f'there is no config file {ROOT}/configs/bsae.py; did you mean "base.py"?',
+        ),
+        (
+            ["--workdir=a", "--config=dksee:none"],
+            'there is no config "dksee"; did you mean "dkse"?',
+        ),
+        (
+            ["--workdir=a", "--config", "best"],
+            'there is no config "best"; choose one of art5, base, demo, dkse, domainnet_media',
+        ),
+        (["--workdir=a", "--config"], "Missing value for flag --config"),
+        (
+            ["--workdir=a", "--config=dkse:beast"],
+            'no variant "beast" of the config dkse; did you mean "best"?',
         ),
         (
             ["--workdir=a", f"--config={ROOT}/pyproject.toml"],

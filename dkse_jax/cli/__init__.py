@@ -1,6 +1,5 @@
 """What all commands share: flags, and one sentence with exit code 2 for a mistake of the user."""
 
-import itertools
 import os
 import re
 import sys
@@ -74,10 +73,9 @@ def _parse(
     main: Callable[[], None], flag_values: flags.FlagValues, positional: Sequence[str]
 ) -> None:
     has_config = "config" in flag_values
-    if has_config:
-        _check_config_arguments(sys.argv[1:])
+    arguments = _resolved(sys.argv[1:]) if has_config else sys.argv[1:]
     try:
-        rest = flag_values(sys.argv)[1:]
+        rest = flag_values([sys.argv[0], *arguments])[1:]
     except flags.UnrecognizedFlagError as error:
         names = [flag.name for flag in flag_values.get_key_flags_for_module(_module(main))]
         raise UserError(
@@ -102,30 +100,43 @@ def _parse(
         validate(flag_values["config"].value)
 
 
-def _check_config_arguments(arguments: list[str]) -> None:
-    """Checks the config file and the names of the overridden fields.
+def _resolved(arguments: Sequence[str]) -> list[str]:
+    """Returns the arguments with the value of --config as a file; checks overridden fields.
 
-    config_flags reports these late, or as KeyError and AttributeError.
+    config_flags reports mistakes in these late, or as KeyError and AttributeError.
     """
-    seen = False
-    for argument, following in itertools.pairwise([*arguments, ""]):
-        if found := re.fullmatch(r"--?config(?:=(.*))?", argument):
-            _check_config_file(found[1] if found[1] is not None else following)
+    resolved, seen = list(arguments), False
+    for index, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if flag in ("-config", "--config"):
             seen = True
-        elif found := re.match(r"--?(?:no)?config\.([^=]*)", argument):
+            if equals:
+                resolved[index] = f"{flag}={_config_file(value)}"
+            elif index + 1 < len(arguments):
+                resolved[index + 1] = _config_file(arguments[index + 1])
+        elif found := re.match(r"--?(?:no)?config\.(.*)", flag):
             if mistake := unknown_field(found[1]):
                 raise UserError(mistake)
             if not seen:
                 raise UserError(f"{argument} needs --config=FILE before it")
+    return resolved
 
 
-def _check_config_file(value: str) -> None:
-    path = Path(value.partition(":")[0])
+def _config_file(value: str) -> str:
+    """Returns FILE:VARIANT; a value such as dkse:figure10 names a config of the package."""
+    name, colon, variant = value.partition(":")
+    path, own = Path(name), Path(__file__).parents[1] / "configs"
+    names = [file.stem for file in own.glob("[!_]*.py")]
+    if name in names:
+        return f"{own / name}.py{colon}{variant}"
+    if Path(name).name == name and not path.suffix:
+        raise UserError(f'there is no config "{name}"{nearest(name, names)}')
     if not path.is_file():
         files = [file.name for file in path.parent.glob("*.py")]
         raise UserError(f"there is no config file {path}{nearest(path.name, files)}")
     if path.suffix != ".py":
         raise UserError(f"the config file {path} is not a Python file")
+    return value
 
 
 def _illegal_value(error: flags.IllegalFlagValueError, flag_values: flags.FlagValues) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from configs.dkse import VARIANTS, get_config
 from dkse_jax import cli
+from dkse_jax.configs.dkse import VARIANTS, get_config
 from dkse_jax.errors import UserError, nearest
 
 FLAGS = flags.FlagValues()  # of this command alone: other commands have flags of these names

@@ -1,0 +1,1 @@
+"""The configs of the package, by name: --config=dkse:figure10."""

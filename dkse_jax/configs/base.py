@@ -1,0 +1,10 @@
+"""Every field with its default, as dkse_jax/config.py lists them. The other configs start here."""
+
+from ml_collections import ConfigDict
+
+from dkse_jax.config import default_config
+
+
+def get_config() -> ConfigDict:
+    """Returns the paper's best network on the embedded data set, at the paper's input size."""
+    return default_config()
