@@ -39,7 +39,7 @@ def use_compilation_cache() -> None:
 
 
 def reuse_memory() -> None:
-    """On a CPU, lets a step have the memory of the one before it; call it before anything else.
+    """Reuses, on CPU, the memory of one step for the next; must come before other uses of JAX.
 
     glibc would give the large blocks of a step back to the system, which clears every page of them
     again for the next step: a fifth of a train step's time. Steps are dispatched one by one, or the
@@ -86,7 +86,7 @@ def trimmed(program: jax.stages.Compiled, mesh: Mesh) -> Callable[..., Any]:
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds; 0 where there is no /proc, which Linux alone has."""
+    """Returns the process's resident memory in bytes; 0 without /proc, which only Linux has."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text().split()[1]) * mmap.PAGESIZE if statm.exists() else 0
 

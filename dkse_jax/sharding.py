@@ -55,17 +55,17 @@ def target_of(mesh: Mesh) -> Target:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Every device holds the whole array."""
+    """Returns the sharding by which every device holds the whole array."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
-    """That axis is divided over all devices: batches."""
+    """Returns the sharding of batches: the axis is divided over all devices."""
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, (DATA, FSDP)))
 
 
 def partition(shape: Sequence[int], fsdp: int) -> PartitionSpec:
-    """The one rule by which weights, statistics and optimiser state lie on so many devices.
+    """Returns how an array of the state is divided over `fsdp` devices: the one rule.
 
     An array of at least LEAST_SHARDED elements is divided along the largest of its axes that fsdp
     divides, of equals the last; if it has none, or is smaller, every device holds all of it.
@@ -78,25 +78,25 @@ def partition(shape: Sequence[int], fsdp: int) -> PartitionSpec:
 
 
 def local_indices(mesh: Mesh, batch_size: int) -> np.ndarray:
-    """The places in a batch, in order, of the examples that this process's devices get."""
+    """Returns the indices in a batch, in order, of the examples of this process's devices."""
     parts = batch_sharding(mesh).addressable_devices_indices_map((batch_size,))
     return np.unique(np.concatenate([np.arange(batch_size)[index] for index in parts.values()]))
 
 
 def to_global_array(rows: np.ndarray, batch_size: int, mesh: Mesh) -> jax.Array:
-    """A batch on all devices, of which this process gives its `local_indices`."""
+    """Builds a batch on all devices, from this process's rows: those of `local_indices`."""
     shape = (batch_size, *rows.shape[1:])
     return jax.make_array_from_process_local_data(batch_sharding(mesh), rows, shape)
 
 
 def shardings(tree, mesh: Mesh):
-    """Where each leaf of a tree lies by the rule of `partition`."""
+    """Returns the sharding of each leaf of a tree by the rule of `partition`."""
     fsdp = mesh.shape[FSDP]
     return jax.tree.map(lambda leaf: NamedSharding(mesh, partition(np.shape(leaf), fsdp)), tree)
 
 
 def abstract(tree, mesh: Mesh):
-    """The shapes, dtypes and `shardings` of a tree: a target to restore into."""
+    """Returns the shapes, dtypes and `shardings` of a tree, to lower for or to restore into."""
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=sharding),
         tree,

@@ -159,14 +159,14 @@ class DKSE(nn.Module):
         return _sum([u * gates[:, i] for i, u in enumerate(maps)])
 
     def _is_one_convolution(self, dilations: tuple[int, ...]) -> bool:
-        """Whether the sum of the branches is one convolution of a size that costs no more."""
+        """Returns whether the sum of the branches is one convolution that costs no more."""
         linear = self.branch_norm == "none" and self.gate == "shared_sigmoid"
         spans = [(k - 1) * d + 1 for k, d in zip(self.kernel_sizes, dilations, strict=True)]
         odd = all(k % 2 for k in self.kernel_sizes)
         return linear and odd and max(spans) <= 5 and self.ops != "plain"
 
     def _merged(self, branches: list[Branch], x: jax.Array) -> jax.Array:
-        """The sum of linear branches: the convolution of x with the sum of their kernels."""
+        """Convolves x with the sum of the kernels of linear branches."""
 
         def kernel() -> jax.Array:
             total = add_kernels([(branch.conv.kernel, branch.dilation) for branch in branches])

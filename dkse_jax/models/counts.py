@@ -28,7 +28,7 @@ class Layer(NamedTuple):
 
 
 def count(model: nn.Module, image_size: int) -> list[Layer]:
-    """The layers of the network in the order in which they run on one square RGB image.
+    """Returns the layers of the network in the order in which they run on one RGB image.
 
     Nothing is computed: the plain form of the network is traced on shapes alone.
     """
@@ -59,13 +59,13 @@ def count(model: nn.Module, image_size: int) -> list[Layer]:
 
 
 def totals(layers: Iterable[Layer]) -> tuple[int, int]:
-    """(trainable parameters, MACs for one image) of all layers."""
+    """Sums (trainable parameters, MACs for one image) over all layers."""
     layers = list(layers)
     return sum(layer.parameters for layer in layers), sum(layer.macs for layer in layers)
 
 
 def table(layers: Iterable[Layer]) -> str:
-    """The layers and their totals as lines of text."""
+    """Formats the layers and their totals as lines of text."""
     layers = list(layers)
     rows = [("layer", "output", "parameters", "MACs")]
     for layer in layers:
@@ -83,7 +83,7 @@ def table(layers: Iterable[Layer]) -> str:
 def _equations(
     jaxpr: Jaxpr, outer: tuple[str, ...] = (), times: int = 1
 ) -> Iterator[tuple[tuple[str, ...], JaxprEqn, int]]:
-    """Every equation, of inner programs too, with its name scopes and how often it runs."""
+    """Yields every equation, of inner programs too, with its name scopes and repetitions."""
     for equation in jaxpr.eqns:
         scopes = (*outer, *filter(None, str(equation.source_info.name_stack).split("/")))
         repeats = equation.params["length"] if equation.primitive.name == "scan" else 1
@@ -106,7 +106,7 @@ def _inner_programs(parameters: Iterable[Any]) -> Iterator[Jaxpr]:
 
 
 def _macs(equation: JaxprEqn) -> int:
-    """Multiply-accumulates of one equation: those of convolutions and matrix products."""
+    """Counts the multiply-accumulates of one equation: of convolutions and matrix products."""
     if equation.primitive.name == "conv_general_dilated":
         kernel = _shape(equation.invars[1])  # its input channels are those of one group
         filters = kernel[equation.params["dimension_numbers"].rhs_spec[0]]

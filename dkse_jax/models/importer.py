@@ -47,7 +47,7 @@ class Slot(NamedTuple):
 def import_weights(
     network: str, path: Path, template: Mapping[str, Any], *, replace_head: bool = False
 ) -> dict[str, Any]:
-    """The variables of a network, of a name of `configured_model`, with a file's values.
+    """Returns the variables of a network, by its name for `create_model`, with a file's values.
 
     template: variables of the network, or their shapes and dtypes. replace_head: where the file's
     last layer, "logits", is for another number of classes, the template's is kept. Every tensor of
@@ -68,7 +68,7 @@ def import_tensors(
     *,
     replace_head: bool = False,
 ) -> dict[str, Any]:
-    """What `import_weights` does, of tensors by their published names."""
+    """Does what `import_weights` does with tensors by their published names."""
     slots = max(layouts(network, template), key=lambda slots: len(slots.keys() & tensors.keys()))
     variables = flatten_dict(template)
     kept = {
@@ -94,7 +94,7 @@ def import_tensors(
 
 
 def export_tensors(network: str, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The variables as torchvision publishes them, without counters: undoes `import_tensors`.
+    """Returns the variables as torchvision publishes them, without counters.
 
     A network that timm alone publishes is as timm's. Raises UserError for one that none publishes.
     """
@@ -106,7 +106,7 @@ def export_tensors(network: str, variables: Mapping[str, Any]) -> dict[str, np.n
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a .safetensors file by name. Raises UserError where it cannot be read."""
+    """Reads a .safetensors file: tensors by name. Raises UserError where it cannot be read."""
     if path.suffix in PICKLES:
         raise UserError(
             f"{path} may be a pickle, which can run any program when it is read: convert it with "
@@ -121,7 +121,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def layouts(network: str, template: Mapping[str, Any]) -> list[dict[str, Slot]]:
-    """The layouts in which a network is published, torchvision's first: a slot for each name.
+    """Returns the published layouts of a network, torchvision's first: a slot for each name.
 
     Raises UserError for a network that is not published.
     """
@@ -150,7 +150,7 @@ def _slots(rules: Iterable[Rule], template: Mapping[str, Any]) -> dict[str, Slot
 
 
 def _converted(tensor: np.ndarray, variable: Any, grid: int) -> np.ndarray:
-    """The tensor in the variable's layout and dtype: channels last, outputs last of all."""
+    """Converts a tensor to the variable's layout and dtype: channels last, outputs last of all."""
     if len(variable.shape) == 2:
         tensor = tensor.reshape(len(tensor), -1, grid, grid)
     if tensor.ndim == 4:
@@ -159,7 +159,7 @@ def _converted(tensor: np.ndarray, variable: Any, grid: int) -> np.ndarray:
 
 
 def _published(variable: np.ndarray, slot: Slot) -> np.ndarray:
-    """The variable in the published layout, where channels are first: undoes `_converted`."""
+    """Converts a variable to the published layout, channels first: the inverse of `_converted`."""
     if variable.ndim == 2:
         variable = variable.reshape(slot.grid, slot.grid, -1, variable.shape[-1])
     if variable.ndim == 4:
@@ -168,7 +168,7 @@ def _published(variable: np.ndarray, slot: Slot) -> np.ndarray:
 
 
 def _is_other_head(tensor: np.ndarray, slot: Slot) -> bool:
-    """Whether the tensor is the last layer's, for another number of classes."""
+    """Returns whether the tensor is the last layer's, for another number of classes."""
     same_inputs = tensor.shape[1:] == slot.shape[1:]
     return slot.path[1] == "logits" and same_inputs and tensor.shape != slot.shape
 

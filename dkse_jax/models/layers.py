@@ -81,12 +81,12 @@ def plain_form(model: nn.Module) -> nn.Module:
 
 
 def scaled(kernel: jax.Array, slope: jax.Array | None) -> jax.Array:
-    """A kernel (h, w, C, C') that weighs each channel of its result by slope (C',), if given."""
+    """Multiplies a kernel (h, w, C, C') by slope (C',) per output channel, if given."""
     return kernel if slope is None else kernel * slope[None, None, None, :]
 
 
 def recomputed(layer: nn.Module, x: jax.Array, *, train: bool, remat: bool) -> jax.Array:
-    """layer(x); with remat, a training's backward pass keeps x and computes the inside again."""
+    """Returns layer(x); with remat, the backward pass keeps x and computes the inside again."""
     if not (train and remat):
         return layer(x, train=train)
 
@@ -182,7 +182,7 @@ class BatchNorm(nn.Module):
         return y
 
     def scale_and_bias(self) -> tuple[jax.Array, jax.Array]:
-        """What normalising by the running statistics multiplies by, and then adds: (features,)."""
+        """Returns factor and summand (features,) of normalising by the running statistics."""
 
         def both() -> tuple[jax.Array, jax.Array]:
             slope = self.scale * lax.rsqrt(self.var.value + self.epsilon)
@@ -194,7 +194,7 @@ class BatchNorm(nn.Module):
 def conv_norm(
     layer: Callable[..., jax.Array], norm: BatchNorm, x: jax.Array, *, train: bool
 ) -> jax.Array:
-    """layer, which has no bias -> norm; in evaluation the norm is a bias and in the kernel."""
+    """Applies layer (without a bias), then norm: in evaluation, by a bias and a scaled kernel."""
     if train:
         return norm(layer(x, train=True))
     slope, shift = norm.scale_and_bias()
@@ -274,7 +274,7 @@ class DenseReLU(nn.Module):
 
 
 def classifier(num_classes: int, dtype: DTypeLike) -> nn.Dense:
-    """The last layer of every network, in at least float32: (B, C) -> (B, num_classes)."""
+    """Returns the last layer of every network, in at least float32: (B, C) -> (B, num_classes)."""
     wide = wide_dtype(dtype)
     return nn.Dense(
         num_classes, kernel_init=lecun_normal, dtype=wide, param_dtype=wide, name="logits"

@@ -146,7 +146,7 @@ class SeparableConv(nn.Module):
 
 
 def is_pointwise_kernel(path: tuple[Any, ...]) -> bool:
-    """Whether `path` into a network's parameters leads to a separable convolution's 1×1 kernel.
+    """Returns whether `path` into the parameters leads to a separable convolution's 1×1 kernel.
 
     The paper puts its L2 penalty on these alone. path: a key path of `jax.tree_util`, or the names.
     """

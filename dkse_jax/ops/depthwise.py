@@ -58,13 +58,13 @@ def _gradients(
 
 
 def _spans(kernel: jax.Array, geometry: _Geometry) -> tuple[int, int]:
-    """Rows and columns of pixels that the dilated kernel covers."""
+    """Returns the rows and columns of pixels that the dilated kernel covers."""
     kh, kw = kernel.shape[:2]
     return (kh - 1) * geometry.dilation + 1, (kw - 1) * geometry.dilation + 1
 
 
 def _taps(x: jax.Array, kernel: jax.Array, geometry: _Geometry) -> list[jax.Array]:
-    """For every tap of the kernel, row by row, the pixels (B, H', W', C) that it meets."""
+    """Returns the pixels (B, H', W', C) under each tap of the kernel, row by row."""
     stride, dilation, pads = geometry
     padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
     batch, height, width, channels = padded.shape
@@ -155,6 +155,6 @@ def _input_gradient(
 
 
 def _occupied(slabs: int, geometry: _Geometry) -> list[int]:
-    """The slabs that hold a tap at all: a dilated kernel leaves some of them empty."""
+    """Returns the slabs that hold a tap: a dilated kernel leaves some of them empty."""
     stride, dilation, _ = geometry
     return [m for m in range(slabs) if -(-m * stride // dilation) * dilation < (m + 1) * stride]

@@ -55,7 +55,7 @@ def _gradients(
     epsilon: float,
     relu: bool,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """From the gradient to y alone. XLA finds that the statistics are those of the forward pass."""
+    """Maps the gradient to y alone; XLA shares the statistics with the forward pass."""
     wide, grad = x.astype(scale.dtype), grads[0].astype(scale.dtype)
     mean, variance = _statistics(wide)
     deviation = lax.rsqrt(variance + epsilon)
@@ -71,17 +71,17 @@ def _gradients(
 
 
 def _statistics(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The mean and the biased variance of each channel, in one pass."""
+    """Computes the mean and the biased variance of each channel in one pass."""
     pixels = x.size // x.shape[-1]
     mean = _sum(x) / pixels
     return mean, jnp.maximum(_sum(jnp.square(x)) / pixels - jnp.square(mean), 0)
 
 
 def _sum(x: jax.Array) -> jax.Array:
-    """(B, H, W, C) -> (C,)."""
+    """Sums (B, H, W, C) to (C,)."""
     return jnp.sum(x, (0, 1, 2))
 
 
 def _spread(vector: jax.Array) -> jax.Array:
-    """(C,) -> (1, 1, 1, C)."""
+    """Reshapes (C,) to (1, 1, 1, C)."""
     return vector[None, None, None, :]

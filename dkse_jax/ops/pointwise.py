@@ -37,10 +37,10 @@ def _gradients(
 
 
 def _kernel_gradient(x: jax.Array, grad: jax.Array, devices: int) -> jax.Array:
-    """(N, C), (N, C') -> (C, C').
+    """Multiplies (N, C) transposed by (N, C') to (C, C').
 
-    XLA:CPU has two ways. The one for x as it lies is the faster for a device alone, but takes
-    pieces of memory all the while, for which several devices wait; that for transposed x does not.
+    XLA:CPU has two algorithms. The one for x in place is faster on one device, but allocates memory
+    throughout, for which several devices wait; the one for transposed x does not.
     """
     if devices > 1:
         return lax.dot_general(lax.optimization_barrier(x.T), grad, (((1,), (0,)), ((), ())))

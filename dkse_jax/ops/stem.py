@@ -24,7 +24,7 @@ def conv_then_depthwise(
     form: str = "auto",
     target: Target = ANY,
 ) -> jax.Array:
-    """A SAME convolution, then a VALID depthwise one with a stride.
+    """Computes a SAME convolution, then a VALID depthwise one with a stride.
 
     x: (B, H, W, C); kernel: (k, k, C, C'), k odd; depthwise: (j, j, 1, C'); returns
     (B, H', W', C'). form: plain makes the image between the two, fast does not; auto is fast on
@@ -45,7 +45,7 @@ def conv_then_depthwise(
 
 
 def merge_depthwise(kernel: jax.Array, depthwise: jax.Array, dilation: int) -> jax.Array:
-    """The kernel (s, s, C, C') of both, s = (k - 1)·dilation + j: one convolved with the other."""
+    """Convolves one kernel with the other: (s, s, C, C'), s = (k - 1)·dilation + j."""
     j = depthwise.shape[0]
     zero = jnp.zeros((), kernel.dtype)
     terms = [

@@ -23,7 +23,7 @@ _POINTS = (0, 1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2))  # and infinity; sm
 
 @cache
 def matrices(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(output (4, t), kernel (t, k), input (t, t)), in float64, for a kernel of k ≤ 5 taps.
+    """Returns output (4, t), kernel (t, k) and input (t, t), in float64, for k ≤ 5 taps.
 
     4 outputs y of a k-tap correlation of t pixels x with the kernel g are
     y = output @ ((kernel @ g) * (input @ x)).
@@ -36,7 +36,7 @@ def matrices(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return [[p**j for j in range(columns)] for p in points] + [at_infinity]
 
     def product(roots: list[Fraction]) -> list[Fraction]:
-        """The coefficients of Π (z - root), from the constant up to z^(t-1)."""
+        """Returns the coefficients of Π (z - root), from the constant up to z^(t-1)."""
         coefficients = [Fraction(1)]
         for root in roots:
             shifted = [Fraction(0), *coefficients]
@@ -61,23 +61,23 @@ def matrices(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def transform_kernel(kernel: jax.Array) -> jax.Array:
-    """(k, k, C, C') -> (t, t, C, C'), what `winograd_conv` multiplies with."""
+    """Transforms a kernel (k, k, C, C') for `winograd_conv`: (t, t, C, C')."""
     return _on_both_sides(matrices(kernel.shape[0])[1], kernel)
 
 
 def _transform_kernel_transposed(transformed: jax.Array) -> jax.Array:
-    """(t, t, C, C') -> (k, k, C, C')."""
+    """Maps (t, t, C, C') to (k, k, C, C')."""
     return _on_both_sides(matrices(_taps(transformed))[1].T, transformed)
 
 
 def _on_both_sides(matrix: np.ndarray, kernel: jax.Array) -> jax.Array:
-    """matrix @ kernel @ matrix.T over the first two axes."""
+    """Computes matrix @ kernel @ matrix.T over the first two axes."""
     by_rows = _weigh(matrix, list(kernel), 0)
     return _weigh(matrix, [by_rows[:, j] for j in range(kernel.shape[1])], 1)
 
 
 def winograd_conv(x: jax.Array, transformed: jax.Array, devices: int) -> jax.Array:
-    """The SAME convolution, stride 1, of x (B, H, W, C) with a kernel from `transform_kernel`.
+    """Convolves x (B, H, W, C), SAME, stride 1, with a kernel from `transform_kernel`.
 
     Returns (B, H, W, C'). Exact but for rounding; in float32 about 1e-5 of the largest value.
     devices: how many share the batch.
@@ -103,7 +103,7 @@ def winograd_conv(x: jax.Array, transformed: jax.Array, devices: int) -> jax.Arr
 def winograd_gradients(
     x: jax.Array, kernel: jax.Array, grad: jax.Array, devices: int
 ) -> tuple[jax.Array, jax.Array]:
-    """The gradients to x (B, H, W, C) and kernel (k, k, C, C'), from that to the output.
+    """Returns the gradients to x (B, H, W, C) and kernel (k, k, C, C') from that to the output.
 
     Every step of the forward pass is linear in each argument; here each is transposed, and the
     gradient's transform is made once for both.
@@ -113,7 +113,7 @@ def winograd_gradients(
     height, width = x.shape[1:3]
 
     chunks, grads = _chunks(x, devices), _chunks(grad, devices)
-    # A sum for each device, lest the devices exchange theirs in every step of the loop.
+    # One sum per device: a single one would be exchanged in every step of the loop.
     sums = math.gcd(chunks.shape[0], devices)
 
     def gradients(x: jax.Array, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -142,7 +142,7 @@ def winograd_gradients(
 
 
 def _chunks(x: jax.Array, devices: int) -> jax.Array:
-    """(B, H, W, C) -> (B / n, n, H, W, C): n steps, each of which fits a cache and fills a core.
+    """Divides (B, H, W, C) into n steps that fit a cache and fill a core: (B / n, n, H, W, C).
 
     A step takes every n-th image, so that each device has its part in every step. A symbolic batch
     (`jax.export`) is one step.
@@ -175,7 +175,7 @@ def _tiles(side: int) -> int:
 
 
 def _weigh(matrix: np.ndarray, parts: list[jax.Array], axis: int) -> jax.Array:
-    """Σ_i matrix[:, i] · parts[i], its rows along a new axis, which is made before anything else.
+    """Computes Σ_i matrix[:, i] · parts[i], its rows along a new axis, before what follows.
 
     Without the barrier XLA would compute one side's transform anew for each row of the other's.
     """
@@ -190,7 +190,7 @@ def _weigh(matrix: np.ndarray, parts: list[jax.Array], axis: int) -> jax.Array:
 
 
 def _input(x: jax.Array, k: int) -> jax.Array:
-    """(B, H, W, C) -> (t, t, B, P, Q, C): the input matrix on rows, then on columns."""
+    """Applies the input matrix to rows, then to columns: (B, H, W, C) -> (t, t, B, P, Q, C)."""
     t, before = TILE + k - 1, (k - 1) // 2
     rows, columns = _tiles(x.shape[1]), _tiles(x.shape[2])
     after = [
@@ -210,7 +210,7 @@ def _input(x: jax.Array, k: int) -> jax.Array:
 
 
 def _output(products: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """(t, t, B, P, Q, C') -> (B, H, W, C')."""
+    """Applies the output matrix: (t, t, B, P, Q, C') -> (B, H, W, C')."""
     matrix = matrices(products.shape[0] - TILE + 1)[0]
     _, _, batch, rows, columns, channels = products.shape
     by_rows = _weigh(matrix, list(products), 3)  # (t, B, P, 4, Q, C')
@@ -220,7 +220,7 @@ def _output(products: jax.Array, size: tuple[int, int]) -> jax.Array:
 
 
 def _output_transposed(grad: jax.Array, k: int) -> jax.Array:
-    """(B, H, W, C') -> (t, t, B, P, Q, C')."""
+    """Applies the transposed output matrix: (B, H, W, C') -> (t, t, B, P, Q, C')."""
     matrix = matrices(k)[0].T
     batch, height, width, channels = grad.shape
     rows, columns = _tiles(height), _tiles(width)
@@ -232,13 +232,16 @@ def _output_transposed(grad: jax.Array, k: int) -> jax.Array:
 
 
 def _input_transposed(image: jax.Array, k: int, size: tuple[int, int]) -> jax.Array:
-    """(t, t, B, P, Q, C) -> (B, H, W, C): tiles overlap by k - 1 pixels, and add up there."""
+    """Applies the transposed input matrix: (t, t, B, P, Q, C) -> (B, H, W, C).
+
+    Tiles overlap by k - 1 pixels and are summed there.
+    """
     before = (k - 1) // 2
     matrix = matrices(k)[2].T
     _, _, batch, rows, columns, channels = image.shape
 
     def overlap_add(parts: list[jax.Array], axis: int) -> jax.Array:
-        """Pixel s of tile q takes from rows s of tile q and s + 4 of tile q - 1."""
+        """Sums rows s of tile q and s + 4 of tile q - 1 to pixel s of tile q."""
         edges = [(0, 0)] * parts[0].ndim
         edges[axis] = (0, 1)
         here = [jnp.pad(part, edges) for part in parts]

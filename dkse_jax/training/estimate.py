@@ -63,7 +63,7 @@ def guessed_seconds(macs: int, images: int, mesh: Mesh) -> float:
 
 
 def training_flops(macs: int) -> int:
-    """Floating-point operations for one image: forward, and twice that for both gradients."""
+    """Returns the operations for one image: forward, and twice that for both gradients."""
     return 2 * 3 * macs
 
 

@@ -27,10 +27,10 @@ class Setup:
     Attributes:
         config: the run's.
         splits: "train", "val" and "test".
-        transform: of val and test; training's views are normalised as it says.
+        transform: of val and test; training normalises with it too.
         mesh: of devices.
         model: its classes are those of the splits.
-        schedule: the learning rate of the update after so many others.
+        schedule: the learning rate by the number of updates before.
         optimizer: follows the schedule.
         last_step: steps of the whole run.
         evaluate_every: steps between two evaluations on val.
@@ -47,7 +47,7 @@ class Setup:
     evaluate_every: int
 
     def fresh_state(self) -> TrainState:
-        """The state before the first step, to be traced."""
+        """Builds the state before the first step; to be traced."""
         return create_state(self.model, self.optimizer, self.transform.size, self.config.seed)
 
     def abstract_state(self) -> TrainState:
@@ -55,7 +55,7 @@ class Setup:
         return sharding.abstract(jax.eval_shape(self.fresh_state), self.mesh)
 
     def is_due(self, step: int) -> bool:
-        """Whether the weights are judged on val after this step."""
+        """Returns whether the weights are evaluated on val after this step."""
         return step % self.evaluate_every == 0 or step == self.last_step
 
 
@@ -98,7 +98,7 @@ def evaluation_interval(config: ConfigDict, examples: int) -> int:
 
 
 def describe_inputs(splits: dict[str, Source], transform: Transform) -> dict[str, Any]:
-    """What the weights belong to, as a JSON tree: class names, transform, and which examples."""
+    """Returns, as a JSON tree, what the weights belong to: class names, transform, examples."""
     return {
         "class_names": list(splits["train"].class_names),
         "transform": dataclasses.asdict(transform)

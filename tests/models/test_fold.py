@@ -106,38 +106,9 @@ def test_branches_merge_up_to_5_by_5_pixels(dilation, merged):
     assert ("kernel" in state["precomputed"]) == merged
 
 
-@pytest.mark.parametrize(("ops", "target"), [("auto", CPU), ("auto", Target()), ("fast", CPU)])
-def test_folding_does_not_need_transformed_kernels(ops, target, variables_of):
-    """Norms are folded either way: the folded network reads no statistics."""
-    net = DKSENet(5, width=16, ops=ops, target=target)
-    variables = variables_of(net, _images(1))
-    expected, _ = jax.jit(net.apply)(variables, _images())
-    for transform, transformed in ((True, target == CPU), (False, False)):
-        folded = fold(net, variables, 32, transform_kernels=transform)
-        conv = folded["precomputed"]["dkse_6"]["branch_2"]["conv"]
-        assert list(conv) == ["winograd_kernel" if transformed else "kernel"]
-        folded["batch_stats"] = jax.tree.map(np.zeros_like, variables["batch_stats"])
-        logits, _ = jax.jit(net.apply)(folded, _images())
-        np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
-
-
 def test_folding_again_takes_the_new_weights(variables_of):
     net = DKSENet(5, width=4)
     variables = variables_of(net, _images(1))
     old = fold(net, jax.tree.map(np.zeros_like, variables), 32)
     new, expected = (fold(net, {**of, **variables}, 32) for of in (old, {}))
     jax.tree.map(np.testing.assert_array_equal, new, expected)
-
-
-@pytest.mark.parametrize("target", [CPU, Target()])
-def test_a_folded_network_exports_with_a_symbolic_batch(target, variables_of):
-    net, images = DKSENet(5, width=16, target=target), _images(5, 64)
-    variables = variables_of(net, images)
-    folded = fold(net, variables, 64)
-    (batch,) = jax.export.symbolic_shape("b")
-    exported = jax.export.export(jax.jit(lambda images: net.apply(folded, images)[0]))(
-        jax.ShapeDtypeStruct((batch, *images.shape[1:]), images.dtype)
-    )
-    expected, _ = net.apply(variables, images)
-    assert np.ptp(expected) > 0.1
-    np.testing.assert_allclose(exported.call(images), expected, rtol=0, atol=1e-4)

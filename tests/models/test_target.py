@@ -14,7 +14,12 @@ from dkse_jax.models.layers import plain_form
 from dkse_jax.ops.forms import Target
 
 ELSEWHERE = [("tpu", "tpu"), ("gpu", "cuda")]  # by the names of devices and of lowering
+CPU = Target("cpu")
 IMAGES = jax.ShapeDtypeStruct((16, 96, 96, 3), jnp.float32)  # 64 channels of 16×16 in the block
+
+
+def _images(batch):
+    return np.random.default_rng(0).standard_normal((batch, 32, 32, 3)).astype(np.float32)
 
 
 def lowered(net, lowering, *, train, images=IMAGES):
@@ -118,3 +123,33 @@ def test_steps_suit_the_target_not_the_devices_that_are_here(devices, step):
         text = lowered(net, "cpu", train=train, images=images)
         found = set(re.findall(r"tensor<(\d+)x(\d+)x16x16x64xf32>", text))
         assert found == {(str(step), "1"), (str(step), str(64 // step))}
+
+
+@pytest.mark.parametrize(("ops", "target"), [("auto", CPU), ("auto", Target()), ("fast", CPU)])
+def test_folding_does_not_need_transformed_kernels(ops, target, variables_of):
+    """Norms are folded either way: the folded network reads no statistics."""
+    net = DKSENet(5, width=16, ops=ops, target=target)
+    images = _images(3)
+    variables = variables_of(net, images)
+    expected, _ = jax.jit(net.apply)(variables, images)
+    for transform, transformed in ((True, target == CPU), (False, False)):
+        folded = fold(net, variables, 32, transform_kernels=transform)
+        conv = folded["precomputed"]["dkse_6"]["branch_2"]["conv"]
+        assert list(conv) == ["winograd_kernel" if transformed else "kernel"]
+        folded["batch_stats"] = jax.tree.map(np.zeros_like, variables["batch_stats"])
+        logits, _ = jax.jit(net.apply)(folded, images)
+        np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("target", [CPU, Target()])
+def test_a_folded_network_exports_with_a_symbolic_batch(target, variables_of):
+    net, images = DKSENet(5, width=16, target=target), _images(5)
+    variables = variables_of(net, images)
+    folded = fold(net, variables, 32)
+    (batch,) = jax.export.symbolic_shape("b")
+    exported = jax.export.export(jax.jit(lambda images: net.apply(folded, images)[0]))(
+        jax.ShapeDtypeStruct((batch, *images.shape[1:]), images.dtype)
+    )
+    expected, _ = jax.jit(net.apply)(variables, images)
+    assert np.ptp(expected) > 0.1
+    np.testing.assert_allclose(exported.call(images), expected, rtol=0, atol=1e-4)
