@@ -1,4 +1,4 @@
-"""The mesh of devices, and the one rule by which arrays are divided over it."""
+"""The mesh of devices, and the rule of partitioning arrays over it."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from dkse_jax.errors import UserError
 from dkse_jax.ops.forms import Target
 
 DATA, FSDP = "data", "fsdp"  # the axes of the mesh
-LEAST_SHARDED = 2**12  # elements; gathering fewer costs more time than it saves memory
+LEAST_SHARDED = 2**12  # elements; for smaller arrays, gathering costs more than memory gains
 
 
 def check_batch_size(batch_size: int, accumulate: int, mesh: Mesh) -> None:
@@ -33,9 +33,9 @@ def round_up_to_devices(batch_size: int, mesh: Mesh) -> int:
 def make_mesh(devices: Sequence[jax.Device], *, fsdp: int = 1) -> Mesh:
     """Builds a (data, fsdp) mesh of the devices, with `fsdp` of them along the second axis.
 
-    Batches are divided over both axes, the state over fsdp alone: see `partition`. Auto axes:
-    flax's Dropout and BatchNorm do not trace with Explicit ones. Raises UserError for an fsdp that
-    does not divide the number of devices.
+    Batches are divided over both axes, the state over fsdp alone: see `partition`. The axes are
+    Auto, since flax's Dropout and BatchNorm do not trace with Explicit ones. Raises UserError for
+    an fsdp that does not divide the number of devices.
     """
     count = len(devices)
     if count % fsdp:
@@ -50,25 +50,25 @@ def make_mesh(devices: Sequence[jax.Device], *, fsdp: int = 1) -> Mesh:
 
 
 def target_of(mesh: Mesh) -> Target:
-    """Returns what the ops need to know of the mesh."""
+    """Returns the target of the ops on the mesh."""
     return Target(mesh.devices.flat[0].platform, mesh.size)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Every device holds the whole array."""
+    """Returns the sharding of an array that every device holds whole."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
-    """That axis is divided over all devices: batches."""
+    """Returns the sharding of a batch, with its axis divided over all devices."""
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, (DATA, FSDP)))
 
 
 def partition(shape: Sequence[int], fsdp: int) -> PartitionSpec:
-    """The one rule by which weights, statistics and optimiser state lie on so many devices.
+    """Returns the partition of weights, statistics and optimiser state over `fsdp` devices.
 
-    An array of at least LEAST_SHARDED elements is divided along the largest of its axes that fsdp
-    divides, of equals the last; if it has none, or is smaller, every device holds all of it.
+    An array of at least LEAST_SHARDED elements is divided along its largest axis that fsdp
+    divides, the last one among equals; other arrays are replicated.
     """
     axes = [axis for axis, length in enumerate(shape) if length % fsdp == 0]
     if fsdp == 1 or not axes or math.prod(shape) < LEAST_SHARDED:
@@ -78,25 +78,25 @@ def partition(shape: Sequence[int], fsdp: int) -> PartitionSpec:
 
 
 def local_indices(mesh: Mesh, batch_size: int) -> np.ndarray:
-    """The places in a batch, in order, of the examples that this process's devices get."""
+    """Returns the sorted indices in a batch of the examples on this process's devices."""
     parts = batch_sharding(mesh).addressable_devices_indices_map((batch_size,))
     return np.unique(np.concatenate([np.arange(batch_size)[index] for index in parts.values()]))
 
 
 def to_global_array(rows: np.ndarray, batch_size: int, mesh: Mesh) -> jax.Array:
-    """A batch on all devices, of which this process gives its `local_indices`."""
+    """Builds a batch on all devices from this process's examples, its `local_indices`."""
     shape = (batch_size, *rows.shape[1:])
     return jax.make_array_from_process_local_data(batch_sharding(mesh), rows, shape)
 
 
 def shardings(tree, mesh: Mesh):
-    """Where each leaf of a tree lies by the rule of `partition`."""
+    """Returns the sharding of each leaf of a tree by `partition`."""
     fsdp = mesh.shape[FSDP]
     return jax.tree.map(lambda leaf: NamedSharding(mesh, partition(np.shape(leaf), fsdp)), tree)
 
 
 def abstract(tree, mesh: Mesh):
-    """The shapes, dtypes and `shardings` of a tree: a target to restore into."""
+    """Returns the shapes, dtypes and `shardings` of a tree, as a target to restore into."""
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=sharding),
         tree,

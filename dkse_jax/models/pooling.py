@@ -1,4 +1,4 @@
-"""Pooling, padded as PyTorch pads; none of it costs a multiply-accumulate."""
+"""Pooling with PyTorch's padding; none of it counts as multiply-accumulates."""
 
 import jax
 import jax.numpy as jnp
@@ -10,23 +10,23 @@ from dkse_jax.ops.plain import wide_dtype
 
 
 def max_pool(x: jax.Array, size: int, stride: int, padding: int = 0) -> jax.Array:
-    """(B, H, W, C) -> (B, H', W', C), H' = ⌊(H + 2·padding - size) / stride⌋ + 1."""
+    """Pools (B, H, W, C) -> (B, H', W', C), H' = ⌊(H + 2·padding - size) / stride⌋ + 1."""
     pads = ((padding, padding), (padding, padding))
     return nn.max_pool(x, window_shape=(size, size), strides=(stride, stride), padding=pads)
 
 
 def average_pool(x: jax.Array, size: int) -> jax.Array:
-    """(B, H, W, C) -> the same shape: the mean over size×size pixels, those of the map alone."""
+    """Averages (B, H, W, C) over size×size pixels, without padding, to the same shape."""
     window, wide = (size, size), x.astype(wide_dtype(x.dtype))
     mean = nn.avg_pool(wide, window_shape=window, padding="SAME", count_include_pad=False)
     return mean.astype(x.dtype)
 
 
 def adaptive_average_pool(x: jax.Array, side: int) -> jax.Array:
-    """(B, H, W, C) -> (B, side, side, C), for any H and W.
+    """Averages (B, H, W, C) -> (B, side, side, C), for any H and W.
 
-    Bin i of a side of n pixels is their mean from ⌊i·n / side⌋ up to ⌈(i + 1)·n / side⌉, so that
-    bins overlap where side does not divide n, and repeat pixels where n is smaller.
+    Bin i of n pixels is the mean from ⌊i·n / side⌋ up to ⌈(i + 1)·n / side⌉: bins overlap if side
+    does not divide n, and repeat pixels if n is smaller.
     """
     for axis in (1, 2):
         n = x.shape[axis]
@@ -42,10 +42,10 @@ def adaptive_average_pool(x: jax.Array, side: int) -> jax.Array:
 
 
 def global_average_pool(x: jax.Array, form: str = "plain", target: Target = ANY) -> jax.Array:
-    """(B, H, W, C) -> (B, C), the mean over the pixels, in at least float32 (Eq. 8).
+    """Averages (B, H, W, C) -> (B, C) over the pixels, in at least float32 (Eq. 8).
 
-    form: fast, which is auto on CPU, keeps the mean apart from what came before. XLA:CPU would make
-    one operation of it and a matrix product, which leaves cores idle where there are few images.
+    form: fast, which is auto on CPU, separates the mean from the operation before it. XLA:CPU would
+    fuse it with a matrix product, which leaves cores idle for few images.
     """
 
     def mean(x: jax.Array) -> jax.Array:

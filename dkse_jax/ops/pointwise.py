@@ -37,12 +37,12 @@ def _gradients(
 
 
 def _kernel_gradient(x: jax.Array, grad: jax.Array, devices: int) -> jax.Array:
-    """(N, C), (N, C') -> (C, C').
+    """Computes (N, C), (N, C') -> (C, C').
 
-    XLA:CPU has two ways. The one for x as it lies is the faster for a device alone, but takes
-    pieces of memory all the while, for which several devices wait; that for transposed x does not.
+    XLA:CPU has two algorithms. That for x in its layout is faster on one device, but allocates
+    memory continually, for which several devices wait; that for transposed x does not.
     """
     if devices > 1:
         return lax.dot_general(lax.optimization_barrier(x.T), grad, (((1,), (0,)), ((), ())))
-    # With a batch of one: XLA:CPU would transpose x first for a product without a batch.
+    # With a batch of one, since XLA:CPU transposes x first for a product without a batch.
     return lax.dot_general(x[None], grad[None], (((1,), (1,)), ((0,), (0,))))[0]
