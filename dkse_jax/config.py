@@ -1,7 +1,7 @@
-"""The schema of the config: each field stands here once, with default, range and comment.
+"""The schema of the config: each field once, with default, range and comment.
 
-The config is a ConfigDict of ml_collections, which `default_config` makes and flags override.
-Validation, JSON, differences between runs and the listing of `describe` follow from `FIELDS`.
+The config is a ConfigDict of ml_collections, built by `default_config` and overridden by flags.
+Validation, JSON, differences between runs and the table of `describe` derive from `FIELDS`.
 """
 
 import json
@@ -139,8 +139,7 @@ FIELDS: dict[str, Field] = {
     "log.tensorboard": Field(True, _ANY, "event files, if tensorboardX is installed", effect=False),
 }
 
-# Fields of saved configs that are constants now, and the value that each has; None: it never
-# changed a result.
+# Former fields that are constants now, with their values; None if no value changed a result.
 _RETIRED: dict[str, Any] = {
     "model.gate": "shared_sigmoid",
     "model.branch_norm": "bn_relu",
@@ -154,7 +153,7 @@ _RETIRED: dict[str, Any] = {
 
 
 def default_config() -> ConfigDict:
-    """Returns the config of all defaults, whose sections flags and config files change."""
+    """Returns the config with all defaults."""
     tree: dict[str, Any] = {}
     for name, field in FIELDS.items():
         *sections, key = name.split(".")
@@ -187,7 +186,7 @@ def fields(config: ConfigDict) -> dict[str, Any]:
 
 
 def unknown_field(name: str) -> str | None:
-    """Returns the sentence about a name, such as "model.wdth", unless it is a field's."""
+    """Returns the sentence about an unknown name, such as "model.wdth"; None for a field's."""
     if name in FIELDS:
         return None
     names = [f"config.{field}" for field in FIELDS]
@@ -195,10 +194,10 @@ def unknown_field(name: str) -> str | None:
 
 
 def validate(config: ConfigDict) -> None:
-    """Checks every field: its presence, type and range, and that the fields go together.
+    """Checks presence, type and range of every field, and the compatibility of fields.
 
     Raises:
-        UserError: with one sentence on a line for each mistake.
+        UserError: one sentence for each mistake.
     """
     values = fields(config)
     found = [
@@ -213,16 +212,16 @@ def validate(config: ConfigDict) -> None:
 
 
 def to_json(config: ConfigDict) -> str:
-    """Returns the config as JSON, from which `from_json` makes an equal one."""
+    """Returns the config as JSON; `from_json` restores it."""
     return json.dumps(config.to_dict(), indent=2, allow_nan=False)
 
 
 def from_json(text: str) -> ConfigDict:
-    """Returns the locked, validated config of `to_json`, also of an earlier version's.
+    """Restores a config from `to_json` of this or an earlier version, validated and locked.
 
     Raises:
-        UserError: for damaged JSON, a field of an earlier version that holds what this version
-            has no more, and what `validate` finds.
+        UserError: damaged JSON, a former field with a value that is no longer supported, or an
+            invalid config.
     """
 
     def restore(tree: dict[str, Any]) -> dict[str, Any]:
@@ -241,7 +240,7 @@ def from_json(text: str) -> ConfigDict:
 
 
 def _drop_retired(config: ConfigDict) -> None:
-    """Deletes the fields of earlier versions. Raises UserError for a value that is no more."""
+    """Deletes former fields; raises UserError for a value that is no longer supported."""
     values = fields(config)
     retired = [name for name in _RETIRED if name in values]
     mistakes = [
@@ -257,10 +256,10 @@ def _drop_retired(config: ConfigDict) -> None:
 
 
 def differences(saved: ConfigDict, new: ConfigDict) -> list[str]:
-    """Returns lines such as "train.batch_size: 32 -> 64" that forbid going on with a saved run.
+    """Returns the differences that forbid to resume a run, as "train.batch_size: 32 -> 64".
 
-    Fields without effect on what a run computes are left out, and so is a larger train.epochs,
-    which prolongs the run. Both configs are valid ones.
+    Ignores fields without effect on the results, and a larger train.epochs, which prolongs the
+    run. Both configs must be valid.
     """
     old_values, new_values = fields(saved), fields(new)
     return [
@@ -273,5 +272,5 @@ def differences(saved: ConfigDict, new: ConfigDict) -> list[str]:
 
 
 def steps(config: ConfigDict, examples: int) -> int:
-    """Returns the number of steps of the whole training on so many examples, at least 1."""
+    """Returns the number of training steps for a number of examples, at least 1."""
     return max(1, round(config.train.epochs * examples / config.train.batch_size))

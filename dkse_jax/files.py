@@ -1,4 +1,4 @@
-"""Files that a kill or a power cut leaves whole."""
+"""Atomic and locked files, and errors of the disk."""
 
 import contextlib
 import fcntl
@@ -15,7 +15,7 @@ LOCK_FILE = "lock"
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file's content: a reader, whenever it comes, meets the old text or the new."""
+    """Replaces a file's content: readers, also after a crash, find the old text or the new."""
     draft = path.with_name(path.name + ".tmp")
     draft.write_text(text, encoding="utf-8")
     sync(draft)
@@ -25,14 +25,14 @@ def write_atomically(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def explain_disk_errors(doing: str, path: Path) -> Iterator[None]:
-    """Turns what a full, read-only or vanished disk raises inside into one sentence.
+    """Turns errors of a full, read-only or vanished disk into one sentence.
 
     Args:
-        doing: begins the sentence, such as "cannot save step 3 in".
-        path: what is written.
+        doing: the beginning of the sentence, such as "cannot save step 3 in".
+        path: the file or folder that is written.
 
     Raises:
-        UserError: with the path, the room that is left on its disk, and the cause.
+        UserError: with the path, the free space of its disk, and the cause.
     """
     try:
         yield
@@ -45,7 +45,7 @@ def explain_disk_errors(doing: str, path: Path) -> Iterator[None]:
 
 
 def reason_of(error: Exception) -> str:
-    """The first line of what an error says, or its type."""
+    """Returns the first line of an error's message, or its type."""
     return str(error).partition("\n")[0] or type(error).__name__
 
 
@@ -69,19 +69,19 @@ def reserve(folder: Path, size: int) -> None:
 
 
 def cache_folder(name: str) -> Path:
-    """A folder of ours in the user's cache (XDG base directories); it may not exist yet."""
+    """Returns our folder in the user's cache (XDG base directories), which may not exist yet."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "dkse_jax" / name
 
 
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Inside, no other process can enter for this workdir, which is made if it is new.
+    """Locks a workdir, which is created if it is new, against other processes.
 
-    The system itself gives the lock back when its owner ends, however that was.
+    The system releases the lock when its owner ends in any way.
 
     Raises:
-        UserError: another process is inside, and who.
+        UserError: another process, which it names, has the lock.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     with (workdir / LOCK_FILE).open("a+", encoding="utf-8") as file:
@@ -93,14 +93,14 @@ def locked(workdir: Path) -> Iterator[None]:
 
 
 def check_unlocked(workdir: Path) -> None:
-    """Raises UserError where another process is at work in a workdir; creates nothing."""
+    """Raises UserError if another process has a workdir's lock; creates nothing."""
     if (workdir / LOCK_FILE).exists():
         with (workdir / LOCK_FILE).open(encoding="utf-8") as file:
             _take(file.fileno(), workdir)
 
 
 def _take(descriptor: int, workdir: Path) -> None:
-    """Takes the lock for as long as the file is open."""
+    """Takes the lock, which is held while the file is open."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:

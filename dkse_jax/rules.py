@@ -1,4 +1,4 @@
-"""What fields of the config may hold, alone and together, and the sentence about a mistake."""
+"""Validation rules of the config's fields, alone and together, and their error sentences."""
 
 import dataclasses
 import math
@@ -22,9 +22,9 @@ class Rule:
     """The allowed values among those of a field's type.
 
     Attributes:
-        fits: whether a value is allowed.
-        must: ends the sentence "config.x is y, but must be ...".
-        choices: of a text; empty for any.
+        fits: returns whether a value is allowed.
+        must: the end of the sentence "config.x is y, but must be ...".
+        choices: the allowed texts; empty for any.
     """
 
     fits: Callable[[Any], bool] = lambda value: True
@@ -50,12 +50,12 @@ class Field:
 
     @property
     def kind(self) -> type:
-        """The exact type of its values."""
+        """The exact type of the field's values."""
         return type(self.default)
 
     @property
     def values(self) -> str:
-        """Its allowed values in words."""
+        """The allowed values in words."""
         return ", ".join(self.rule.choices) or self.rule.must or _KINDS[self.kind]
 
     def mistake(self, name: str, value: Any) -> str | None:
@@ -96,7 +96,7 @@ def one_of(*names: str) -> Rule:
 
 
 def conflicts(values: dict[str, Any]) -> Iterator[str]:
-    """Yields a sentence for each pair of fields that do not go together."""
+    """Yields a sentence for each pair of incompatible fields."""
     name, size = values["model.name"], values["data.image_size"]
     if size < (least := choices.LEAST_IMAGE_SIZES[name]):
         yield (
@@ -131,7 +131,7 @@ def conflicts(values: dict[str, Any]) -> Iterator[str]:
 
 
 def _conflicts_of_blocks(values: dict[str, Any]) -> Iterator[str]:
-    """Yields a sentence for each pair of the block's fields that do not go together."""
+    """Yields a sentence for each pair of incompatible fields of the block."""
     if len(values["model.dilations"]) != len(values["model.kernel_sizes"]):
         yield (
             f"config.model.dilations is {values['model.dilations']}, but must have one number "

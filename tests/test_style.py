@@ -24,29 +24,26 @@ BANNED = re.compile(
 LATER = (
     "benchmarks/jax_side.py",
     "benchmarks/sharded_side.py",
-    "dkse_jax/choices.py",
-    "dkse_jax/config.py",
+    "dkse_jax/configs",
     "dkse_jax/console.py",
-    "dkse_jax/data/__init__.py",
-    "dkse_jax/data/bad_images.py",
-    "dkse_jax/data/pipeline.py",
-    "dkse_jax/data/sources/__init__.py",
-    "dkse_jax/data/sources/synthetic.py",
     "dkse_jax/distributed",
     "dkse_jax/evaluation/evaluate.py",
     "dkse_jax/evaluation/overlays.py",
     "dkse_jax/evaluation/run.py",
-    "dkse_jax/files.py",
     "dkse_jax/inference.py",
     "dkse_jax/interrupts.py",
-    "dkse_jax/models",
-    "dkse_jax/ops",
-    "dkse_jax/rules.py",
-    "dkse_jax/runtime.py",
-    "dkse_jax/sharding.py",
+    "dkse_jax/models/attention.py",
+    "dkse_jax/models/counts.py",
+    "dkse_jax/models/dkse_net.py",
+    "dkse_jax/models/fold.py",
+    "dkse_jax/models/layers.py",
+    "dkse_jax/models/separable.py",
+    "dkse_jax/ops/conv.py",
     "dkse_jax/trained.py",
-    "dkse_jax/training",
-    "dkse_jax/workdir",
+    "dkse_jax/training/loop.py",
+    "dkse_jax/training/setup.py",
+    "dkse_jax/workdir/checkpoint.py",
+    "dkse_jax/workdir/journal.py",
 )
 
 
@@ -110,10 +107,6 @@ def test_a_file_of_the_package_has_at_most_300_lines():
     }
     assert len(lengths) > 80
     assert {name: length for name, length in lengths.items() if length > MAX_LINES} == {}
-
-
-def test_the_rooms_that_are_left_exist():
-    assert [room for room in LATER if not (ROOT / room).exists()] == []
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""From pictures on disk, or painted ones, to batches that are a function of (seed, step)."""
+"""From images on disk or synthetic ones to batches that are a function of (seed, step)."""

@@ -27,7 +27,7 @@ class Images(Protocol):
         """Returns uint8 (H, W, 3); see `Source.read`."""
 
 
-LISTED = 2**16  # the order of so many examples, or fewer, is a list
+LISTED = 2**16  # up to this number of examples, the order is a list
 
 
 def training_batches(
@@ -40,10 +40,9 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Yields the batches of the updates first_step ... last_step, counted from 1.
 
-    Every epoch visits every example once, in an order of its own; an epoch that ends inside a
-    batch is followed by the next one. A batch has image uint8 (R, S, S, 3) and label (R,) int32
-    of its examples `rows`, by default all of the B, and index (B,), the indices of all in the
-    source. An unreadable image raises BadImage.
+    Every epoch visits every example once, in an order of its own, and may end inside a batch. A
+    batch has image uint8 (R, S, S, 3) and label (R,) int32 of its examples `rows`, by default all
+    B, and index (B,), the indices of all in the source. An unreadable image raises BadImage.
     """
     size, batch_size = config.data.image_size, config.train.batch_size
     own = np.arange(batch_size) if rows is None else rows
@@ -74,10 +73,10 @@ def evaluation_batches(
     threads: int,
     rows: np.ndarray | None = None,
 ) -> Iterator[Batch]:
-    """Yields all images in order; zeros fill up the last batch.
+    """Yields all images in order; the last batch is padded with zeros.
 
-    A batch has image uint8 (R, S, S, 3) of its examples `rows`, by default all of the B, and real
-    (B,), whether there is an example. An unreadable image raises BadImage.
+    A batch has image uint8 (R, S, S, 3) of its examples `rows`, by default all B, and real (B,),
+    False for padding. An unreadable image raises BadImage.
     """
     own = np.arange(batch_size) if rows is None else rows
 
@@ -93,10 +92,9 @@ def evaluation_batches(
 
 
 def place(position: int, examples: int, seed: int) -> tuple[int, int]:
-    """The (epoch, index) of the example at a position in the endless training order.
+    """Returns the (epoch, index) of the example at a position in the endless training order.
 
-    Each epoch has a permutation of its own. Of many examples it is never written down, so that an
-    order of any length takes no memory.
+    Each epoch has its own permutation; for many examples it is never stored, and takes no memory.
     """
     epoch, offset = divmod(position, examples)
     if examples <= LISTED:
@@ -105,23 +103,23 @@ def place(position: int, examples: int, seed: int) -> tuple[int, int]:
 
 
 def batch_hash(source: Source, index: np.ndarray) -> str:
-    """Twelve hexadecimal digits that tell which examples, in which order, a batch holds."""
+    """Returns twelve hexadecimal digits that depend on a batch's examples and their order."""
     ids = "\n".join(source.ids[i] for i in index)
     return hashlib.sha256(_encoded(ids)).hexdigest()[:12]
 
 
 def fingerprint(source: Source) -> str:
-    """Sixty-four hexadecimal digits that change with any class name, id or label of a split."""
+    """Returns 64 hexadecimal digits that depend on every class name, id and label of a split."""
     lines = itertools.chain(source.class_names, source.ids, map(str, source.labels))
     digest, separator = hashlib.sha256(), ""
-    for some in itertools.batched(lines, 2**12):  # of many examples, never all ids at once
+    for some in itertools.batched(lines, 2**12):  # never all ids in memory
         digest.update(_encoded(separator + "\n".join(some)))
         separator = "\n"
     return digest.hexdigest()
 
 
 def _encoded(names: str) -> bytes:
-    """In UTF-8, and bytes of a file name that are no text as they are."""
+    """Encodes in UTF-8; bytes of a file name that are not valid text stay unchanged."""
     return names.encode("utf-8", "surrogateescape")
 
 

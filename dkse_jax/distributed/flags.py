@@ -16,19 +16,17 @@ def define(flag_values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "coordinator",
         None,
-        "HOST:PORT of process 0; by default, as the next two, the cluster says.",
+        "HOST:PORT of process 0; by default from the cluster, like the next two.",
         flag_values=flag_values,
     )
+    flags.DEFINE_integer("processes", None, "The number of processes.", flag_values=flag_values)
     flags.DEFINE_integer(
-        "processes", None, "How many processes there are.", flag_values=flag_values
-    )
-    flags.DEFINE_integer(
-        "process", None, "The number of this process, from 0.", flag_values=flag_values
+        "process", None, "The index of this process, from 0.", flag_values=flag_values
     )
 
 
 def join_by_flags(flag_values: flags.FlagValues) -> AbstractContextManager[None]:
-    """See `join.join`."""
+    """Joins the other processes as the flags specify: see `join.join`."""
     from dkse_jax.distributed.join import join
 
     return join(

@@ -1,7 +1,7 @@
 """AlexNet: Krizhevsky et al. 2012, "ImageNet Classification with Deep Convolutional Networks".
 
-In the one-column layout of Krizhevsky 2014, "One weird trick for parallelizing convolutional neural
-networks", which is torchvision's: without local response normalisation and without groups.
+The one-column layout of Krizhevsky 2014, "One weird trick for parallelizing convolutional neural
+networks", as in torchvision: without local response normalisation and without groups.
 """
 
 import jax
@@ -14,7 +14,7 @@ from dkse_jax.models.layers import ConvReLU, DenseReLU, check_image_size, classi
 from dkse_jax.models.pooling import adaptive_average_pool, max_pool
 from dkse_jax.ops.forms import ANY, Target
 
-GRID = 6  # side of the map that the fully connected layers see
+GRID = 6  # side of the map before the fully connected layers
 HIDDEN = 4096
 DROPOUT = 0.5
 
@@ -43,9 +43,9 @@ class AlexNet(nn.Module):
     def __call__(
         self, images: jax.Array, *, train: bool = False
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """(B, H, W, 3) -> the logits (B, num_classes), and every named stage in order.
+        """Computes the logits (B, num_classes) of (B, H, W, 3), and all named stages in order.
 
-        train: drop out (with an rng "dropout"). Raises UserError for images below 64 pixels.
+        train: applies dropout (needs rng "dropout"). Raises UserError for images below 64 pixels.
         """
         check_image_size(images, LEAST_IMAGE_SIZES["alexnet"], "AlexNet")
         stages: dict[str, jax.Array] = {}

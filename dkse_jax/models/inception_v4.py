@@ -29,7 +29,7 @@ class Step(NamedTuple):
 
 
 class Fork(NamedTuple):
-    """Two convolutions of one map, side by side: the end of a branch."""
+    """Two parallel convolutions of one map: the end of a branch."""
 
     a: Step
     b: Step
@@ -41,7 +41,7 @@ _HALVE = partial(Step, kernel=(3, 3), stride=2, padding="VALID")
 _SQUARE, _ROW, _COLUMN = (3, 3), (1, 7), (7, 1)
 _FORK = Fork(Step(256, (1, 3)), Step(256, (3, 1)))
 
-# Figs. 3 to 9, and Table 1 for the channels of reduction A: the branches of every block, in order.
+# The branches of every block: Figs. 3 to 9, and Table 1 for the channels of reduction A.
 STEM = {
     "conv1a": _HALVE(32),
     "conv2a": Step(32, _SQUARE, padding="VALID"),
@@ -94,7 +94,7 @@ BLOCKS: dict[str, tuple[Branch, ...]] = {
 
 
 class Mixed(nn.Module):
-    """Branches of one map, side by side: their channels are concatenated."""
+    """Parallel branches of one map, with concatenated channels."""
 
     branches: tuple[Branch, ...]
     ops: str = "auto"
@@ -103,7 +103,7 @@ class Mixed(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """(B, H, W, C) -> (B, H', W', C'); branches and their steps are numbered from 0."""
+        """Computes (B, H, W, C) -> (B, H', W', C'); branches and steps are numbered from 0."""
 
         def conv(step: Step, name: str, x: jax.Array) -> jax.Array:
             return inherit(self, ConvNorm)(*step, epsilon=NORM_EPSILON, name=name)(x, train=train)
@@ -136,10 +136,10 @@ class InceptionV4(nn.Module):
     def __call__(
         self, images: jax.Array, *, train: bool = False
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """(B, H, W, 3) -> the logits (B, num_classes), and every named stage in order.
+        """Computes the logits (B, num_classes) of (B, H, W, 3), and all named stages in order.
 
-        train: normalise by the batch (apply with mutable=["batch_stats"]) and drop out (with an rng
-        "dropout"). Raises UserError for images below 75 pixels.
+        train: normalises by the batch (apply with mutable=["batch_stats"]) and applies dropout
+        (needs an rng "dropout"). Raises UserError for images below 75 pixels.
         """
         check_image_size(images, LEAST_IMAGE_SIZES["inception_v4"], "Inception-v4")
         stages: dict[str, jax.Array] = {}

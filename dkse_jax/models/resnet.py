@@ -32,7 +32,7 @@ class Block(nn.Module):
     """A residual block: ReLU(x + F(x)).
 
     F is two 3×3 convolutions or, as a bottleneck, 1×1, 3×3 and 1×1, each with a norm; with se, a
-    gate weighs its channels. Where F changes the shape, a 1×1 convolution with a norm does so to x.
+    gate scales its channels. If F changes the shape, a 1×1 convolution with a norm projects x.
     """
 
     features: int
@@ -45,7 +45,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """(B, H, W, C) -> (B, H', W', features), 4 times the features from a bottleneck."""
+        """Computes (B, H, W, C) -> (B, H', W', features), 4 times the features for bottlenecks."""
         conv = inherit(self, ConvNorm)
         if self.bottleneck:
             outputs = EXPANSION * self.features
@@ -82,9 +82,9 @@ class ResNet(nn.Module):
     def __call__(
         self, images: jax.Array, *, train: bool = False
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """(B, H, W, 3) -> the logits (B, num_classes), and every named stage in order.
+        """Computes the logits (B, num_classes) of (B, H, W, 3), and all named stages in order.
 
-        train: normalise by the batch (apply with mutable=["batch_stats"]). Raises UserError for
+        train: normalises by the batch (apply with mutable=["batch_stats"]). Raises UserError for
         images below 64 pixels.
         """
         check_image_size(images, LEAST_IMAGE_SIZES[f"resnet{self.depth}"], f"ResNet-{self.depth}")

@@ -14,11 +14,11 @@ from dkse_jax.models.layers import ConvReLU, DenseReLU, check_image_size, classi
 from dkse_jax.models.pooling import adaptive_average_pool, max_pool
 from dkse_jax.ops.forms import ANY, Target
 
-GRID = 7  # side of the map that the fully connected layers see
+GRID = 7  # side of the map before the fully connected layers
 HIDDEN = 4096
 DROPOUT = 0.5
 
-# Table 1, configurations D and E: how many 3×3 convolutions before each max pool, their channels.
+# Table 1, configurations D and E: number of 3×3 convolutions before each max pool, and channels.
 CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 CHANNELS = (64, 128, 256, 512, 512)
 
@@ -36,9 +36,9 @@ class VGG(nn.Module):
     def __call__(
         self, images: jax.Array, *, train: bool = False
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """(B, H, W, 3) -> the logits (B, num_classes), and every named stage in order.
+        """Computes the logits (B, num_classes) of (B, H, W, 3), and all named stages in order.
 
-        train: drop out (with an rng "dropout"). Raises UserError for images below 64 pixels.
+        train: applies dropout (needs rng "dropout"). Raises UserError for images below 64 pixels.
         """
         check_image_size(images, LEAST_IMAGE_SIZES[f"vgg{self.depth}"], f"VGG{self.depth}")
         stages: dict[str, jax.Array] = {}

@@ -1,1 +1,1 @@
-"""The arithmetic, in a plain lax form and a fast form side by side."""
+"""The ops, each in a plain lax form and a fast form."""

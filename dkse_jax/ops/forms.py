@@ -11,7 +11,7 @@ from dkse_jax.errors import UserError, nearest
 
 
 class Target(NamedTuple):
-    """What a program is traced for: a platform by JAX's name, and how many devices share a batch.
+    """What a program is traced for: JAX's name of a platform, and the devices that share a batch.
 
     Without a platform, lowering chooses the forms, so that one trace serves every platform.
     """
@@ -24,13 +24,13 @@ ANY = Target()
 
 
 def check_form(form: str, op: str) -> None:
-    """Raises UserError if there is no such form of the op."""
+    """Raises UserError for an unknown form of the op."""
     if form not in FORMS:
         raise UserError(f'no form "{form}" of {op}{nearest(form, FORMS)}')
 
 
 def form_on(target: Target, form: str) -> str:
-    """Returns what auto is on a known platform: fast on CPU, plain elsewhere."""
+    """Resolves auto on a known platform: fast on CPU, plain elsewhere."""
     if form != "auto" or target.platform is None:
         return form
     return "fast" if target.platform == "cpu" else "plain"
@@ -46,9 +46,9 @@ def in_form[Result](
 ) -> Result:
     """Returns `plain` or `fast` of the operands; auto is fast on CPU and plain elsewhere.
 
-    gradients: maps the operands and the gradient to the result to the gradients to the operands,
-    for the fast form; by default JAX's own. Except where plain is chosen while tracing, there is a
-    reverse-mode derivative only, which keeps the operands and nothing else.
+    gradients: (operands, gradient to the result) -> gradients to the operands, of the fast form; by
+    default JAX's own. Unless plain is chosen while tracing, there is only a reverse-mode
+    derivative, which keeps only the operands.
     """
     form = form_on(target, form)
     if form == "plain":

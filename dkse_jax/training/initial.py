@@ -1,4 +1,4 @@
-"""Where a new run's weights come from, if not from its seed: published ones, or another run."""
+"""Initial weights from published weights or another run, instead of from the seed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,14 +19,14 @@ HEAD = "logits"  # the last layer of every network
 def initial_variables(
     config: ConfigDict, fresh: dict[str, Any], class_names: Sequence[str], mesh: Mesh
 ) -> dict[str, Any]:
-    """The variables of config.init_from, in the structure of `fresh`: shapes and dtypes are enough.
+    """Loads the variables of config.init_from, in the structure of `fresh`, arrays or shapes.
 
-    A folder is the workdir of another run, whose best weights are taken, and whose last layer too
-    if it has the same classes. A file has published weights (`models.importer`), whose last layer
-    is taken if it has as many classes. Elsewhere the last layer stays as in `fresh`.
+    A folder is the workdir of another run, of which the best weights are loaded. A file has
+    published weights (`models.importer`). The last layer is that of `fresh` unless the run has the
+    same classes, or the file as many.
 
     Raises:
-        UserError: nothing is there, it is damaged, or it does not fit; with every misfit's name.
+        UserError: the source is missing, damaged, or does not fit, with the names of all misfits.
     """
     source = Path(config.init_from)
     if source.is_dir():
@@ -62,7 +62,7 @@ def _of_run(
 
 
 def started_from(fresh: dict[str, Any], initial: dict[str, Any]) -> dict[str, Any]:
-    """`initial` on the devices of `fresh`, with its values where `initial` has shapes alone."""
+    """Puts `initial` on the devices of `fresh`, whose values replace leaves that are shapes."""
 
     def leaf(own: jax.Array, value: Any) -> jax.Array:
         kept = isinstance(value, jax.ShapeDtypeStruct)
@@ -72,7 +72,7 @@ def started_from(fresh: dict[str, Any], initial: dict[str, Any]) -> dict[str, An
 
 
 def check_frozen(prefixes: Sequence[str], params: dict[str, Any]) -> None:
-    """Raises UserError for a prefix of config.frozen that begins no parameter's name."""
+    """Raises UserError for a prefix of config.frozen without a parameter."""
     names = ["/".join(path) for path in flatten_dict(params)]
     for prefix in prefixes:
         if not any(name.startswith(prefix) for name in names):

@@ -1,4 +1,4 @@
-"""What training changes: one pytree."""
+"""The state of a training, as one pytree."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ from dkse_jax.sharding import shardings
 class TrainState:
     """The state after `step` updates.
 
-    Randomness is not in it: a step's key is folded from the seed and the step.
+    It has no random state: a step's key is folded from the seed and the step.
     """
 
     step: jax.Array  # () int32
@@ -26,7 +26,7 @@ class TrainState:
     opt_state: Any
 
     def variables(self) -> dict[str, Any]:
-        """What the network needs: weights and, where it has norms, BatchNorm statistics."""
+        """Returns the network's variables: weights and BatchNorm statistics, if any."""
         statistics = {"batch_stats": self.batch_stats} if self.batch_stats else {}
         return {"params": self.params, **statistics}
 
@@ -34,7 +34,7 @@ class TrainState:
 def create_state(
     model: nn.Module, optimizer: optax.GradientTransformation, image_size: int, seed: int
 ) -> TrainState:
-    """Fresh weights and optimiser state, to be traced: see `initialise`, and jax.eval_shape."""
+    """Creates initial weights and optimiser state; to be traced: see `initialise`."""
     images = jnp.zeros((1, image_size, image_size, 3), jnp.float32)
     variables = model.init(jax.random.key(seed), images)
     return TrainState(
@@ -46,8 +46,8 @@ def create_state(
 
 
 def initialise(fresh_state: Callable[[], TrainState], mesh: Mesh) -> TrainState:
-    """The state that a `create_state` without arguments makes, on the mesh as `shardings` says."""
-    # The program runs once, and on a CPU optimising it takes 4 times as long as not to.
+    """Computes a state on the mesh, sharded by `shardings`, from a bound `create_state`."""
+    # The program runs once; on a CPU, compiling it with optimisation takes 4 times as long.
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     options = {"xla_backend_optimization_level": 0} if on_cpu else None
 

@@ -1,4 +1,4 @@
-"""One update of the weights, as a pure function that jit divides over the devices."""
+"""One update of the weights, as a pure function that jit partitions over the devices."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,17 +30,17 @@ def make_train_step(
     transform: Transform,
     mesh: Mesh,
 ) -> TrainStep:
-    """Returns the jitted (state, images uint8 (B, S, S, 3), labels (B,)) -> (state, metrics).
+    """Builds the jitted (state, images uint8 (B, S, S, 3), labels (B,)) -> (state, metrics).
 
-    The metrics are scalars: loss and accuracy of the batch, the learning_rate of this update, which
-    `schedule` must give as `optimizer` has it, and the gradient_norm before clipping.
+    The metrics are scalars: loss and accuracy of the batch, the update's learning_rate by
+    `schedule`, which must be that of `optimizer`, and the gradient_norm before clipping.
 
-    The old state's buffers are given up; it lies on the mesh as `sharding.shardings` says. Each
-    device gathers the weights, once a step, and updates its part of them.
+    Donates the old state's buffers; the state is sharded by `sharding.shardings`. Each device
+    gathers the weights once a step, and updates its part of them.
 
-    BatchNorm's statistics are those of the whole batch, over all devices: jit partitions one
-    program, so no axis name is needed. With config.train.accumulate above 1 they are those of each
-    micro-batch, over all devices, and the running ones move once for each: see `accumulated`.
+    BatchNorm's statistics are those of the whole batch over all devices: jit partitions one
+    program, without axis names. With config.train.accumulate above 1 they are those of each
+    micro-batch over all devices, and the running averages move at each: see `accumulated`.
     """
     whole, split = replicated(mesh), batch_sharding(mesh)
 
@@ -59,7 +59,7 @@ def make_train_step(
 
         grads, (loss, logits, batch_stats) = jax.grad(loss_fn, has_aux=True)(params)
         accuracy = (logits.argmax(-1) == labels).mean()
-        # Whole first: XLA would else divide what they come of likewise, and exchange the images.
+        # Replicated first: XLA would otherwise partition their inputs too, and exchange the images.
         grads = jax.lax.with_sharding_constraint(grads, whole)
         grads = jax.lax.with_sharding_constraint(grads, shardings(grads, mesh))
         return grads, batch_stats, {"loss": loss, "accuracy": accuracy}
@@ -89,7 +89,7 @@ def make_train_step(
         )
         return jax.lax.with_sharding_constraint(new_state, shardings(new_state, mesh)), metrics
 
-    # The state comes and goes as it lies; an unnamed sharding is the argument's own.
+    # None: the state keeps its own sharding.
     return jax.jit(
         train_step,
         in_shardings=(None, split, split),
@@ -99,9 +99,9 @@ def make_train_step(
 
 
 def split_micro_batches(x: jax.Array, parts: int, mesh: Mesh) -> jax.Array:
-    """(B, ...) -> (parts, B / parts, ...): micro-batch i has the examples i, i + parts, ...
+    """Splits (B, ...) -> (parts, B / parts, ...): micro-batch i has the examples i, i + parts, ...
 
-    Every device deals its own examples, so that none moves to another.
+    Every device splits its own examples, so that none moves to another.
     """
     micro_batches = x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
     return jax.lax.with_sharding_constraint(micro_batches, batch_sharding(mesh, axis=1))
@@ -115,11 +115,11 @@ def accumulated(
     labels: jax.Array,
     dropout_key: jax.Array,
 ) -> Gradients:
-    """The mean of the gradients and metrics of micro-batches (parts, B / parts, ...), in turn.
+    """Averages the gradients and metrics of micro-batches (parts, B / parts, ...), sequentially.
 
-    Without norms and dropout these are the whole batch's. BatchNorm normalises each micro-batch by
-    its own statistics, and its running ones move at each, as if each were a step; dropout's key is
-    folded with the micro-batch's number.
+    Without norms and dropout, these are the whole batch's. BatchNorm normalises each micro-batch
+    by its own statistics, and its running averages move at each, as for a step of its own;
+    dropout's key is folded with the micro-batch's index.
     """
     parts = len(images)
 
@@ -137,13 +137,13 @@ def accumulated(
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float) -> jax.Array:
-    """Mean cross-entropy of (B, K) logits; the target keeps 1 - smoothing, the rest is shared."""
+    """Computes the mean cross-entropy of (B, K) logits with label smoothing."""
     targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
     return optax.softmax_cross_entropy(logits, targets).mean()
 
 
 def pointwise_l2(params) -> jax.Array:
-    """The sum of squares of the pointwise kernels (the paper's section 4.3)."""
+    """Computes the sum of squares of the pointwise kernels (the paper's section 4.3)."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     return sum(
         (jnp.sum(jnp.square(leaf)) for path, leaf in leaves if is_pointwise_kernel(path)),

@@ -1,4 +1,4 @@
-"""The record of a saved step: its metrics, the sha256 of every file, and that of the record."""
+"""The record of a saved step: its metrics, and the SHA-256 of every file and of the record."""
 
 import hashlib
 import json
@@ -10,16 +10,16 @@ from dkse_jax.files import write_atomically
 
 
 class DamagedCheckpoint(UserError):
-    """A file of a checkpoint is not what was saved."""
+    """A checkpoint whose files differ from what was saved."""
 
 
 def record_path(root: Path, step: int) -> Path:
-    """Where it is: beside the folder of the step."""
+    """Returns the path of a step's record, beside the folder of the step."""
     return root / f"{step}.json"
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """Returns the sha256 of every file by its path relative to the folder."""
+    """Returns the SHA-256 of every file by its path relative to the folder."""
     found = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         with path.open("rb") as file:
@@ -29,18 +29,18 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def own_digest(record: dict[str, Any]) -> str:
-    """The sha256 of a record that does not have it yet."""
+    """Returns the SHA-256 of a record without its digest."""
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def write_record(root: Path, record: dict[str, Any]) -> None:
-    """Writes the record, with a digest of itself, at once or not at all."""
+    """Writes the record with its own digest, atomically."""
     text = json.dumps({**record, "sha256": own_digest(record)}, indent=2, allow_nan=False)
     write_atomically(record_path(root, record["step"]), text)
 
 
 def read_record(root: Path, step: int) -> dict[str, Any]:
-    """Returns what was written; raises DamagedCheckpoint if it is not, or nothing was."""
+    """Reads a step's record; raises DamagedCheckpoint if it is missing or changed."""
     path = record_path(root, step)
     try:
         record = json.loads(path.read_bytes())
@@ -55,7 +55,7 @@ def read_record(root: Path, step: int) -> dict[str, Any]:
 
 
 def verify(root: Path, step: int) -> None:
-    """Raises DamagedCheckpoint unless every file of the step is what was saved."""
+    """Raises DamagedCheckpoint if a file of the step differs from what was saved."""
     files = read_record(root, step)["files"]
     found = digests(root / str(step))
     for name in sorted(files):

@@ -1,4 +1,4 @@
-"""What must hold of every leaf of a state before it is saved or restored."""
+"""Checks of every leaf of a state before it is saved or restored."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ Tree = Any  # a pytree of arrays; as a target, of jax.ShapeDtypeStruct with shar
 def check_finite(tree: Tree, step: int) -> None:
     """Raises UserError at the first leaf with a NaN or an infinity."""
     for name, leaf in _named(tree).items():
-        # On the host, where the leaf goes next: a program for all leaves takes seconds to compile.
+        # On the host, where the leaf goes next; a program for all leaves takes seconds to compile.
         if jnp.issubdtype(leaf.dtype, jnp.inexact) and not _is_finite(leaf):
             raise UserError(
                 f"step {step} is not saved: {name} is not finite; start again in a new workdir with"
@@ -23,14 +23,14 @@ def check_finite(tree: Tree, step: int) -> None:
 
 
 def _is_finite(leaf: Any) -> bool:
-    """Whether what this process has of it is."""
+    """Returns whether this process's part of a leaf is finite."""
     whole = not isinstance(leaf, jax.Array) or leaf.is_fully_addressable
     parts = [leaf] if whole else [shard.data for shard in leaf.addressable_shards]
     return all(np.isfinite(part).all() for part in parts)
 
 
 def check_leaves(saved: Tree, target: Tree, where: str) -> None:
-    """Raises UserError at the first difference; orbax would cast a dtype in silence."""
+    """Raises UserError at the first difference; orbax would silently cast a dtype."""
     there, here = (
         {name: f"{leaf.dtype}{leaf.shape}" for name, leaf in _named(tree).items()}
         for tree in (saved, target)
@@ -47,7 +47,7 @@ def check_leaves(saved: Tree, target: Tree, where: str) -> None:
 
 
 def _named(tree: Tree) -> dict[str, Any]:
-    """The leaves by name, such as "params/head/bias"."""
+    """Returns the leaves by name, such as "params/head/bias"."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)

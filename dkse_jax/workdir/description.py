@@ -1,4 +1,4 @@
-"""What a run says of itself: config.json and inputs.json, written once, before training."""
+"""The description of a run: config.json and inputs.json, written once, before training."""
 
 import importlib.metadata
 import json
@@ -15,20 +15,20 @@ from dkse_jax.files import LOCK_FILE, check_unlocked, explain_disk_errors, write
 
 CONFIG_FILE = "config.json"
 INPUTS_FILE = "inputs.json"
-# What a run that was killed at its very beginning may leave: it has not begun.
+# Files of a run that was killed before it began.
 _NOTHING = {LOCK_FILE, INPUTS_FILE, f"{INPUTS_FILE}.tmp", f"{CONFIG_FILE}.tmp"}
 
 
 def check_workdir(workdir: Path, config: ConfigDict) -> None:
-    """Sees to it that a run may begin in a folder, or go on there; changes nothing.
+    """Checks that a run may begin or resume in a folder; changes nothing.
 
     Args:
-        workdir: a new or empty folder, or that of an earlier start of the same run.
+        workdir: a new or empty folder, or the workdir of the same run.
         config: the run's config.
 
     Raises:
-        UserError: the folder cannot be written, is in use, or holds something else or a run of
-            another config.
+        UserError: the folder cannot be written, is in use, or holds a run of another config or
+            something else.
     """
     check_unlocked(workdir)
     if (workdir / CONFIG_FILE).exists():
@@ -51,12 +51,12 @@ def check_workdir(workdir: Path, config: ConfigDict) -> None:
 
 
 def begin(workdir: Path, config: ConfigDict, inputs: dict[str, Any]) -> None:
-    """Writes the description of a run that is new, or checks that its data are still the same.
+    """Writes the description of a new run, or checks that a resumed run has the same inputs.
 
     Args:
-        workdir: a folder that `check_workdir` found good.
-        config: the run's config; of a run that goes on, it replaces the one before.
-        inputs: what the weights belong to: class_names, transform, splits (a JSON tree).
+        workdir: a folder that passes `check_workdir`.
+        config: the run's config; it replaces that of a resumed run.
+        inputs: class_names, transform and splits, as a JSON tree.
 
     Raises:
         UserError: the data, the class names or the transform changed.
@@ -70,7 +70,7 @@ def begin(workdir: Path, config: ConfigDict, inputs: dict[str, Any]) -> None:
 
 
 def facts(config: ConfigDict, inputs: dict[str, Any]) -> dict[str, str]:
-    """What all processes of a run must have the same, in words; each may have its own data.root."""
+    """Returns what must be equal in all processes of a run, by name, thus without data.root."""
     own = ("data.root", "data.threads", "log.")
     values = {f"config.{name}": repr(value) for name, value in fields(config).items()}
     return {
@@ -85,12 +85,12 @@ def facts(config: ConfigDict, inputs: dict[str, Any]) -> dict[str, str]:
 
 
 def load_config(workdir: Path) -> ConfigDict:
-    """The config of the run in a workdir."""
+    """Reads the config of the run in a workdir."""
     return from_json(_read(workdir, CONFIG_FILE))
 
 
 def load_inputs(workdir: Path) -> dict[str, Any]:
-    """The class names, transform and splits of the run in a workdir."""
+    """Reads the class names, transform and splits of the run in a workdir."""
     return json.loads(_read(workdir, INPUTS_FILE))
 
 

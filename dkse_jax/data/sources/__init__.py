@@ -1,4 +1,4 @@
-"""What a split is: names, labels, groups, and a way to read image i."""
+"""The source of a split: class names, ids, labels, groups, and a reader of image i."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -17,13 +17,12 @@ class Source:
 
     Attributes:
         class_names: sorted by name; a label is an index into it.
-        ids: the stable name of each example (a path relative to the root, say); of many examples,
-            they may be read only when they are asked for, and so may the groups.
+        ids: the stable name of each example, such as a path relative to the root; ids and groups
+            may be sequences that read from disk on access.
         labels: (N,) int32.
-        groups: of each example; those of one group (a book, a series) are not independent.
-        read: (index, min_side) -> uint8 (H, W, 3). A reader may return a picture smaller than
-            the original, as long as its shorter side is at least min_side pixels; with
-            min_side None it is the original.
+        groups: of each example; examples of one group (a book, a series) are not independent.
+        read: (index, min_side) -> uint8 (H, W, 3). The result may be smaller than the original
+            while its shorter side is at least min_side pixels; None for the original size.
     """
 
     class_names: tuple[str, ...]
@@ -37,14 +36,14 @@ class Source:
 
 
 def load_splits(data_config: ConfigDict, seed: int) -> dict[str, Source]:
-    """The sources "train", "val" and "test" that `config.data` describes.
+    """Loads the sources "train", "val" and "test" of config.data.
 
     Args:
-        data_config: `config.data`.
-        seed: of the synthetic pictures, and of the splits that a folder does not give.
+        data_config: config.data.
+        seed: of the synthetic images, and of splits that a folder does not give.
 
     Raises:
-        UserError: the data are not what the config says.
+        UserError: the data do not match the config.
     """
     splits = _load_whole(data_config, seed)
     if not data_config.classes:
@@ -58,19 +57,19 @@ def load_splits(data_config: ConfigDict, seed: int) -> dict[str, Source]:
     return {name: _first_classes(split, data_config.classes) for name, split in splits.items()}
 
 
-def subset(source: Source, places: np.ndarray) -> Source:
-    """The examples at some places of a source, in that order."""
+def subset(source: Source, indices: np.ndarray) -> Source:
+    """Returns the source of the examples at `indices`, in that order."""
     return dataclasses.replace(
         source,
-        ids=tuple(source.ids[i] for i in places),
-        labels=source.labels[places],
-        groups=tuple(source.groups[i] for i in places),
-        read=lambda index, min_side: source.read(int(places[index]), min_side),
+        ids=tuple(source.ids[i] for i in indices),
+        labels=source.labels[indices],
+        groups=tuple(source.groups[i] for i in indices),
+        read=lambda index, min_side: source.read(int(indices[index]), min_side),
     )
 
 
 def _load_whole(data_config: ConfigDict, seed: int) -> dict[str, Source]:
-    # The imports are here since each source needs Source, and to start without what is not used.
+    # Imported here: each source imports this module, and unused ones would slow the start.
     if data_config.source == "synthetic":
         from dkse_jax.data.sources import synthetic
 
@@ -103,13 +102,13 @@ def _load_whole(data_config: ConfigDict, seed: int) -> dict[str, Source]:
 
 
 def _first_classes(source: Source, classes: int) -> Source:
-    """The examples of the first classes by name."""
+    """Returns the source of the examples of the first classes by name."""
     chosen = subset(source, np.flatnonzero(source.labels < classes))
     return dataclasses.replace(chosen, class_names=source.class_names[:classes])
 
 
 def load_all(root: str, class_names: Sequence[str]) -> Source:
-    """Every image of a folder, whatever its split, labelled in the class order of the weights.
+    """Loads every image of a folder, of any split, labelled in the class order of the weights.
 
     Raises:
         UserError: a mistake in the folder, or a class in it that is not among class_names.

@@ -1,4 +1,4 @@
-"""The embedded data set: painted pictures, made on the first use and kept in the user's cache."""
+"""The embedded data set: synthetic images, painted on first use and kept in the user's cache."""
 
 import contextlib
 import hashlib
@@ -17,18 +17,18 @@ from dkse_jax.data.sources.painting import KINDS, PAINTER_VERSION, paint
 from dkse_jax.errors import UserError
 from dkse_jax.files import cache_folder
 
-# (seed, split, kind, index, size): all that a picture depends on.
+# (seed, split, kind, index, size), which determine a picture.
 Picture = tuple[int, str, str, int, int]
 
 
 def load_splits(size: int, kinds: int, per_kind: dict[str, int], seed: int) -> dict[str, Source]:
-    """The splits named in per_kind (train, val, test), painted or read from the cache.
+    """Loads the splits named in per_kind (train, val, test), painted or from the cache.
 
     Args:
-        size: of the pictures, which are square, in pixels.
-        kinds: how many of KINDS, from the first.
-        per_kind: pictures of each kind in each split. A split that grows keeps its pictures.
-        seed: another seed, other pictures.
+        size: side in pixels of the square images.
+        kinds: number of classes, the first of KINDS.
+        per_kind: images of each class in each split; a larger split contains the smaller one.
+        seed: of the images.
 
     Raises:
         UserError: kinds or a count is out of range.
@@ -54,7 +54,7 @@ def load_splits(size: int, kinds: int, per_kind: dict[str, int], seed: int) -> d
 
 
 def _source(names: tuple[str, ...], split: str, count: int, pictures: list[np.ndarray]) -> Source:
-    """One split; pictures holds an array (count, H, W, 3) for each of the names."""
+    """Builds one split; pictures has an array (count, H, W, 3) for each of the names."""
 
     def read(index: int, min_side: int | None) -> np.ndarray:
         return np.array(pictures[index // count][index % count])
@@ -65,7 +65,7 @@ def _source(names: tuple[str, ...], split: str, count: int, pictures: list[np.nd
 
 
 def _load_all(wanted: list[list[Picture]]) -> list[np.ndarray]:
-    """An array (N, H, W, 3) for each list of pictures: of one kind and split, in one file."""
+    """Loads an array (N, H, W, 3) for each list of pictures of one class and split, a file each."""
     kept = [_read(_file(group), _shape(group)) for group in wanted]
     pairs = list(zip(wanted, kept, strict=True))
     jobs = [job for group, array in pairs if array is None for job in group]
@@ -87,14 +87,14 @@ def _shape(group: list[Picture]) -> tuple[int, int, int, int]:
 
 
 def _file(group: list[Picture]) -> Path:
-    """The cache file of a kind and split: named after all that its content depends on."""
+    """Returns the cache file of a class and split, named after all that determines its content."""
     seed, split, kind, _, size = group[0]
     name = f"v{PAINTER_VERSION}-{size}px-seed{seed}-{split}-{kind}-{len(group)}.npy"
     return cache_folder("synthetic") / name
 
 
 def _read(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The file, memory-mapped; None where there is none, or one that is damaged."""
+    """Maps the file into memory; returns None if it is missing or damaged."""
     try:
         array = np.lib.format.open_memmap(file, mode="r")
     except (OSError, ValueError):
@@ -103,23 +103,23 @@ def _read(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def _write(file: Path, array: np.ndarray) -> None:
-    """Keeps the pictures if it can; under another name first: a killed run leaves no half file."""
+    """Writes the pictures to the cache if possible, atomically, since a run may be killed."""
     partial = file.with_suffix(f".{os.getpid()}.partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as stream:
             np.save(stream, array)
         partial.replace(file)
-    except OSError:  # read-only or full: the pictures stay in memory
+    except OSError:  # read-only or full: the pictures remain in memory only
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
 def _paint_all(jobs: list[Picture]) -> Iterator[np.ndarray]:
-    """Paints in as many processes as pay off; yields in order.
+    """Yields the pictures in order, painted in several processes where it pays.
 
-    The processes are new interpreters that import this module only. A multiprocessing pool would
-    run the caller's main script in each of them once more, and so import JAX.
+    The processes are new interpreters that import only this module. A multiprocessing pool would
+    run the caller's main script in each of them, and thus import JAX.
     """
     workers = min(os.cpu_count() or 1, len(jobs) // 100)
     if workers < 2:
@@ -146,8 +146,8 @@ def _paint_all(jobs: list[Picture]) -> Iterator[np.ndarray]:
 
 
 def serve() -> None:
-    """A painting process: a JSON list of pictures on stdin, their bytes on stdout, in order."""
-    # An interrupted parent has said so already.
+    """Paints as a child process: a JSON list of pictures on stdin, their bytes on stdout."""
+    # The parent reports an interrupt itself.
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
         for job in json.load(sys.stdin):
             sys.stdout.buffer.write(_paint_one(*job).tobytes())
