@@ -14,7 +14,7 @@ tests in two stages: first those that start no process, up to `NEAR` seconds as 
 fails, those that start processes which execute the mutated function, up to `FAR` seconds. Tests of
 the mutated line come before those of its function, and those before the others of the same files;
 nearest-named and quickest come first. A stage ends at its first failure. Tests that failed or were
-skipped in `measure` are left out. A stage that takes five times its measured seconds and two
+skipped in `measure` are left out. A stage that takes ten times its measured seconds and five
 minutes more hangs, which counts as caught.
 
 A mutant of code that has changed since the draw gets an entry "now" beside its other fields, which
@@ -43,7 +43,7 @@ import draw
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-NEAR, FAR = 60.0, 150.0  # seconds of chosen tests, as measured
+NEAR, FAR = 40.0, 45.0  # seconds of chosen tests, as measured
 
 
 def located(mutant: dict, root: Path) -> tuple[Path, int, tuple[int, int]]:
@@ -93,14 +93,9 @@ def pytest(root: Path, log: Path, *arguments: str, limit: float | None = None, *
     command = ["nice", "-n", "19", sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
     command += ["-p", "no:xdist", "-p", "recorder", "-rf", "--tb=short", *arguments]
     with log.open("a") as output:
+        files = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
         process = subprocess.Popen(
-            command,
-            cwd=root,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+            command, cwd=root, env=environment, start_new_session=True, **files
         )
         try:
             return process.wait(limit)
@@ -214,7 +209,7 @@ def outcome(mutant: dict, root: Path, tests: Map, logs: Path) -> dict:
             ran += len(names)
             chosen = logs / f"{mutant['id']}.chosen"
             chosen.write_text(json.dumps(names))
-            limit = 120 + 5 * tests.seconds(names)
+            limit = 300 + 10 * tests.seconds(names)
             files = dict.fromkeys(name.split("::")[0] for name in names)
             code = pytest(root, log, "-x", "-v", *files, limit=limit, MUTANTS_CHOSEN=str(chosen))
             if code:
