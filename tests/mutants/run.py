@@ -13,9 +13,12 @@ that it executes, in its own process and in those it starts. For each mutant, `r
 tests in two stages: first those that start no process, up to `NEAR` seconds as measured; if none
 fails, those that start processes which execute the mutated function, up to `FAR` seconds. Tests of
 the mutated line come before those of its function, and those before the others of the same files;
-nearest-named and quickest come first. A stage ends at its first failure. Tests that failed or were
-skipped in `measure` are left out. A stage that takes five times its measured seconds and two
-minutes more hangs, which counts as caught.
+nearest-named and quickest come first. A test that shares a fixture of its file with tests before
+it is run after those, since it may go on from what they left. A stage ends at its first failure.
+A failure of the second stage must not be there without the mutant, or the outcome is "unclear": a
+process that a busy machine starves may miss a time limit. Tests that failed or were skipped in
+`measure` are left out. A stage that takes ten times its measured seconds and two minutes more
+hangs, which counts as caught; seconds in which it waits for a processor do not count.
 
 A mutant of code that has changed since the draw gets an entry "now" beside its other fields, which
 are kept as they were drawn: an object with those of "file", "function", "before", "after" and "nth"
@@ -29,6 +32,7 @@ import argparse
 import ast
 import contextlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -40,10 +44,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import draw
+from choice import Map
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-NEAR, FAR = 60.0, 150.0  # seconds of chosen tests, as measured
+NEAR, FAR = 40.0, 45.0  # seconds of chosen tests, as measured
 
 
 def located(mutant: dict, root: Path) -> tuple[Path, int, tuple[int, int]]:
@@ -82,7 +87,7 @@ def clone(folder: Path) -> Path:
     return folder
 
 
-def pytest(root: Path, log: Path, *arguments: str, limit: float | None = None, **more: str) -> int:
+def pytest(root: Path, log: Path, *arguments: str, limit: float = math.inf, **more: str) -> int:
     """Runs pytest in a clone; returns its exit code, 124 after `limit` seconds."""
     environment = {
         **os.environ,
@@ -93,23 +98,36 @@ def pytest(root: Path, log: Path, *arguments: str, limit: float | None = None, *
     command = ["nice", "-n", "19", sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
     command += ["-p", "no:xdist", "-p", "recorder", "-rf", "--tb=short", *arguments]
     with log.open("a") as output:
+        files = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
         process = subprocess.Popen(
-            command,
-            cwd=root,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+            command, cwd=root, env=environment, start_new_session=True, **files
         )
         try:
-            return process.wait(limit)
-        except subprocess.TimeoutExpired:
-            return 124
+            idle = 0
+            while (code := process.poll()) is None:
+                time.sleep(1)
+                used, wants = _group(process.pid)
+                idle += not wants
+                if used + idle > limit:
+                    return 124
+            return code
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def _group(leader: int) -> tuple[float, bool]:
+    """Seconds of processor that the live processes of a group had; whether one wants more now."""
+    used, wants = 0, False
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[2]) == leader:
+                used += sum(map(int, fields[11:15]))
+                threads = [t.read_text() for t in stat.parent.glob("task/*/stat")]
+                wants |= any(t.rpartition(")")[2].split()[0] in "RD" for t in threads)
+    return used / os.sysconf("SC_CLK_TCK"), wants
 
 
 def measure(path: Path, tests: list[str]) -> None:
@@ -131,69 +149,6 @@ def measure(path: Path, tests: list[str]) -> None:
     print(f"{len(units)} units, {sum(u['seconds'] for u in units):.0f} s; failed: {failed}")
 
 
-class Map:
-    """What `measure` has found."""
-
-    def __init__(self, path: Path):
-        content = json.loads(path.read_text())
-        self.hits = content["hits"]
-        self.units = content["units"]
-        self.fixtures: dict[str, list[int]] = {}
-        for number, unit in enumerate(self.units):
-            if "fixture" in unit:
-                self.fixtures.setdefault(unit["fixture"], []).append(number)
-        self.tests = {
-            number: {
-                **unit,
-                "needs": [n for name in unit["fixtures"] for n in self.fixtures.get(name, [])],
-            }
-            for number, unit in enumerate(self.units)
-            if unit.get("outcome") == "passed"
-        }
-        for test in self.tests.values():
-            test["starts"] |= any(self.units[n]["starts"] for n in test["needs"])
-
-    def _reaching(self, file: str, lines: range) -> set[int]:
-        units = {unit for line in lines for unit in self.hits.get(f"{file}:{line}", [])}
-        return {n for n, test in self.tests.items() if units & {n, *test["needs"]}}
-
-    def chosen(self, file: str, line: int, span: tuple[int, int], starts: bool) -> list[str]:
-        """Returns the tests of a stage in order, see the module's docstring."""
-        first, last = span
-        at_line = self._reaching(file, range(line, line + 1)) if line > first else set()
-        in_function = self._reaching(file, range(first + 1, last + 1))
-        stem, room = Path(file).stem, Path(file).parent.name
-        files = {self.tests[n]["test"].split("::")[0] for n in in_function | at_line}
-        weights: dict[int, float] = {}
-        for number, test in self.tests.items():
-            name = test["test"].split("::")[0]
-            named = Path(name).stem in (f"test_{stem}", f"test_{stem}s", f"test_{room}")
-            reach = 1 if number in at_line else 3 if number in in_function else 10
-            if reach == 10 and (starts or not (named or name in files)):
-                continue
-            near = 1 if named else 2 if Path(name).parent.name == room else 4
-            if test["starts"] == starts:
-                weights[number] = reach * near
-        names, paid, total = [], set(), 0.0
-        for number in sorted(weights, key=lambda n: (self._cost(n, set()) + 0.2) * weights[n]):
-            cost = self._cost(number, paid)
-            if not names or total + cost <= (FAR if starts else NEAR):
-                names.append(self.tests[number]["test"])
-                paid |= set(self.tests[number]["needs"])
-                total += cost
-        return names
-
-    def _cost(self, number: int, paid: set[int]) -> float:
-        test = self.tests[number]
-        needs = set(test["needs"]) - paid
-        return test["seconds"] + sum(self.units[n]["seconds"] for n in needs)
-
-    def seconds(self, names: list[str]) -> float:
-        numbers = [n for n, test in self.tests.items() if test["test"] in set(names)]
-        needs = {need for n in numbers for need in self.tests[n]["needs"]}
-        return sum(self.units[n]["seconds"] for n in [*numbers, *needs])
-
-
 def outcome(mutant: dict, root: Path, tests: Map, logs: Path) -> dict:
     """Runs the tests of one mutant in a clone; returns what is reported of it."""
     start = time.monotonic()
@@ -208,23 +163,27 @@ def outcome(mutant: dict, root: Path, tests: Map, logs: Path) -> dict:
     path.write_text(text)
     try:
         for starts in (False, True):
-            names = tests.chosen(file, index + 1, span, starts)
+            names = tests.chosen(file, index + 1, span, starts, FAR if starts else NEAR)
             if not names:
                 continue
             ran += len(names)
             chosen = logs / f"{mutant['id']}.chosen"
             chosen.write_text(json.dumps(names))
-            limit = 120 + 5 * tests.seconds(names)
+            limit = 120 + 10 * tests.seconds(names)
             files = dict.fromkeys(name.split("::")[0] for name in names)
             code = pytest(root, log, "-x", "-v", *files, limit=limit, MUTANTS_CHOSEN=str(chosen))
             if code:
                 failed = [
-                    line.split(" ", 1)[1]
+                    line.split(" ", 1)[1].split(" - ")[0]
                     for line in log.read_text(errors="replace").splitlines()
                     if line.startswith(("FAILED ", "ERROR "))
                 ]
                 kind = {1: "caught", 2: "caught", 124: "caught"}.get(code, f"exit code {code}")
                 by = f"hangs after {limit:.0f} s" if code == 124 else (failed or ["collection"])[0]
+                if starts and failed:
+                    path.write_text(original)
+                    again = pytest(root, log, failed[0].split("::")[0], MUTANTS_CHOSEN=str(chosen))
+                    kind = "unclear" if again else kind
                 found = {"outcome": kind, "by": by}
                 break
     finally:
