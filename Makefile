@@ -32,7 +32,8 @@ lock:
 		--no-header --upgrade --output-file requirements.lock
 
 faults: $(VENV)/installed
-	DKSE_FAULTS=full $(BIN)/python -m pytest tests/faults --numprocesses=2 --dist=loadfile
+	DKSE_FAULTS=full $(BIN)/python -m pytest tests/faults tests -m "fault or full" \
+		--numprocesses=2 --dist=loadfile
 	$(BIN)/python -m scripts.fill_pages
 
 bench: $(VENV)/installed

@@ -38,6 +38,18 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("repeatable")
 
+FULL = os.environ.get("DKSE_FAULTS") == "full"  # the whole of `make faults`
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "full: only in `make faults`")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("full") and not FULL:
+            item.add_marker(pytest.mark.skip(reason="only in make faults"))
+
 
 @contextlib.contextmanager
 def default_optimisation() -> Iterator[None]:

@@ -24,6 +24,7 @@ def test_two_processes_give_one_devices_losses_in_float64(together):
     np.testing.assert_allclose(together["float64"], one, atol=1e-9, rtol=0)
 
 
+@pytest.mark.full
 def test_two_processes_give_one_devices_losses_in_float32(together):
     one = run(jnp.float32, 1, 1, 5, 64, 7)[0][:3]
     many = np.array(together["float32"])

@@ -2,20 +2,13 @@
 
 import pytest
 
-from tests.faults import runs, table
+from tests.faults import runs, table, thin
 
 FULL = runs.FULL
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "fault(row, what): a row of the table of faults")
-    config.addinivalue_line("markers", "full: only in `make faults`")
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.get_closest_marker("full") and not FULL:
-            item.add_marker(pytest.mark.skip(reason="only in make faults"))
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +29,7 @@ def assert_as_undisturbed(baseline):
         assert runs.journal(workdir) == runs.journal(baseline)
         step, found = runs.arrays(workdir)
         expected_step, expected = runs.arrays(baseline)
-        assert step == expected_step == 120
+        assert step == expected_step == thin.STEPS
         assert found.keys() == expected.keys()
         assert all(found[name] == expected[name] for name in expected)
 

@@ -42,5 +42,5 @@ def pair(*arguments: str, own=((), ()), hooks=("-", "-"), devices: int = 1) -> I
 
 
 def train_pair(workdir: Path, *arguments: str, **named):
-    """A training of tests/faults/thin.py: 120 steps, saved every 6."""
+    """A training of tests/faults/thin.py."""
     return pair("train.py", THIN, f"--workdir={workdir}", *arguments, **named)

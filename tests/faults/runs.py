@@ -1,6 +1,7 @@
 """Processes of the project's scripts, to be killed, starved and signalled."""
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -16,14 +17,14 @@ import jax
 import numpy as np
 
 from dkse_jax import runtime
+from dkse_jax.config import from_json
 from dkse_jax.data.sources import load_splits
 from dkse_jax.training.loop import restored_state
 from dkse_jax.training.setup import make_setup
-from dkse_jax.workdir import description
+from tests.conftest import FULL
 
 ROOT = Path(__file__).parents[2]
 THIN = f"--config={ROOT}/tests/faults/thin.py"
-FULL = os.environ.get("DKSE_FAULTS") == "full"  # the whole of `make faults`
 LIMIT = 600  # seconds, after which a process counts as hanging
 
 
@@ -127,13 +128,18 @@ def last_step(workdir: Path) -> int:
 
 def arrays(workdir: Path) -> tuple[int, dict[str, bytes]]:
     """The newest step of a workdir, and every array of its state, as bytes by name."""
-    config = description.load_config(workdir)
-    mesh = runtime.default_mesh(config.devices.fsdp)
-    setup = make_setup(config, load_splits(config.data, config.seed), mesh)
-    state, step = restored_state(workdir, setup.abstract_state())
+    state, step = restored_state(workdir, _abstract_state((workdir / "config.json").read_text()))
     assert state is not None, "no checkpoint can be restored"
     leaves = jax.tree_util.tree_leaves_with_path(state)
     return step, {jax.tree_util.keystr(path): np.asarray(leaf).tobytes() for path, leaf in leaves}
+
+
+@functools.cache
+def _abstract_state(config_json: str) -> Any:
+    """What a checkpoint of that config is restored into; traced once."""
+    config = from_json(config_json)
+    mesh = runtime.default_mesh(config.devices.fsdp)
+    return make_setup(config, load_splits(config.data, config.seed), mesh).abstract_state()
 
 
 def writing(workdir: Path) -> bool:

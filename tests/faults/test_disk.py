@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.faults import runs
+from tests.faults import runs, thin
 
 
 @pytest.fixture
@@ -64,11 +64,11 @@ def test_the_last_save_fails(tmp_path, saboteur):
     # The journal fits in; a checkpoint, of which there is one, does not.
     process = runs.train(workdir, *flags, hooks=f"hooks.small_files,{saboteur}")
     code = process.end()
-    assert runs.last_step(workdir) == 120
+    assert runs.last_step(workdir) == thin.STEPS
     with runs.must_fail(saboteur):
         assert code == 2, process.output
         assert "done: " not in process.output
-        assert f"cannot save step 120 in {workdir}/checkpoints (" in last_line(process)
+        assert f"cannot save step {thin.STEPS} in {workdir}/checkpoints (" in last_line(process)
         assert "Traceback" not in process.output
 
 

@@ -17,7 +17,8 @@ STARTS = 5 if FULL else 1
 def kill_at_a_moment(workdir, process, moments, during_a_write):
     """Kills a life some steps after its first, or in the first write after that."""
     process.wait_for("compiled in")
-    target = process.first_step + moments.randint(2, 10) + (0 if FULL else 6)
+    # So that 20 lives fit into 120 steps, and two, each with a save, into 40.
+    target = process.first_step + moments.randint(*((2, 10) if FULL else (6, 10)))
     process.wait_for(lambda: runs.last_step(workdir) >= target)
     if during_a_write:
         process.wait_for(lambda: runs.writing(workdir))

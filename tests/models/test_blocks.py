@@ -9,6 +9,7 @@ import pytest
 
 from dkse_jax.models.inception_v4 import Fork, Mixed, Step
 from dkse_jax.models.resnet import Block, ResNet
+from tests.conftest import default_optimisation
 
 BLOCKS = {
     "basic": Block(4),
@@ -50,6 +51,23 @@ def test_fast_block_equals_plain_block_in_float64_and_every_parameter_counts(nam
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-9), fast, plain)
     for path, gradient in jax.tree.leaves_with_path(plain[1]):
         assert np.any(np.abs(gradient) > 1e-6), path
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_prepared_block_equals_plain_block_in_evaluation(name, variables_of):
+    x = _x().astype(np.float32)
+    block = BLOCKS[name]
+
+    def evaluate(variables):
+        _, prepared = block.apply(variables, x, mutable=["prepared"])
+        plain = block.clone(ops="plain").apply(variables, x)
+        return plain, block.apply({**variables, **prepared}, x), prepared
+
+    variables = variables_of(block, x)
+    with default_optimisation():
+        plain, folded, prepared = jax.jit(evaluate)(variables)
+    assert jax.tree.leaves(prepared)
+    np.testing.assert_allclose(folded, plain, rtol=0, atol=1e-5 * np.abs(plain).max())
 
 
 @pytest.mark.parametrize("stride", [1, 2])
