@@ -1,15 +1,17 @@
-"""Lines for whoever waits."""
+"""Lines on the terminal."""
 
 import sys
 import time
 from collections.abc import Iterable, Iterator
 
+from dkse_jax.distributed import processes
 from dkse_jax.text import plain_text
 
 
 def log(line: str) -> None:
-    """Prints a line at once, as plain text, whatever names are in it."""
-    print(plain_text(line), flush=True)
+    """Prints a line at once, as plain text; of several processes, process 0 alone does."""
+    if processes.is_first():
+        print(plain_text(line), flush=True)
 
 
 def with_progress[T](items: Iterable[T], total: int, doing: str) -> Iterator[T]:

@@ -1,6 +1,6 @@
 """SIGTERM and SIGINT: the first one lets work be saved, a second one ends the program at once.
 
-A thread hears of every signal through a pipe, since Python's own handlers wait for the main thread,
+A thread receives every signal through a pipe, since Python's own handlers wait for the main thread,
 which may compile for a minute.
 """
 
@@ -10,6 +10,8 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+
+from dkse_jax.distributed import processes
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -30,16 +32,15 @@ class Interrupted(BaseException):
 class _State:
     received: int | None = None  # the number of the first signal that was deferred
     deferred: bool = False  # there is work to save first
-    breakable: bool = False  # what is going on may be broken off anywhere
-    together: bool = False  # with other processes, which must end after the same step
+    breakable: bool = False  # the work may be broken off anywhere
 
 
-_state = _State()
+_state = _State()  # of the process, as its signal handlers are
 
 
 @contextlib.contextmanager
 def installed() -> Iterator[None]:
-    """Inside, the signals are heeded: at once, unless work is `deferred`. In the main thread only.
+    """Installs the handlers, in the main thread: exit at once, or at `check` inside `deferred`.
 
     At once is by os._exit with code 128 + the signal's number, wherever the program is: as after
     SIGKILL, what is on the disk is whole.
@@ -64,7 +65,9 @@ def installed() -> Iterator[None]:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Inside, the first signal only makes `check` raise; at the end it is raised here.
+    """Keeps the first signal inside until `check`, and raises it at the end at the latest.
+
+    Several processes agree instead: see `distributed.signals`.
 
     Raises:
         Interrupted: a signal came inside that nothing has raised yet.
@@ -72,7 +75,7 @@ def deferred() -> Iterator[None]:
     _state.deferred = True
     try:
         yield
-        if not _state.together:
+        if processes.alone():
             check()
     finally:
         _state.deferred = False
@@ -80,14 +83,14 @@ def deferred() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Inside `deferred`: what waits or can be done again, which a signal breaks off.
+    """Lets a signal inside `deferred` break off waiting, or work that can be repeated.
 
-    Not where there are other processes, since they would wait for this one.
+    Has no effect with several processes, of which the others would wait for this one.
 
     Raises:
         Interrupted: from anywhere inside.
     """
-    _state.breakable = not _state.together
+    _state.breakable = processes.alone()
     try:
         if _state.breakable:
             check()
@@ -96,13 +99,8 @@ def interruptible() -> Iterator[None]:
         _state.breakable = False
 
 
-def set_distributed() -> None:
-    """From now on this process has others, and ends with them: `received` is for them to agree."""
-    _state.together = True
-
-
 def received() -> int:
-    """The number of the first signal that was deferred, 0 without one."""
+    """Returns the number of the first signal that was deferred, 0 without one."""
     return _state.received or 0
 
 

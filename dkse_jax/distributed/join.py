@@ -1,9 +1,8 @@
-"""How a process joins the others, and how it leaves them."""
+"""How a process joins the others of a run, and how it leaves them."""
 
 import contextlib
 import os
 import socket
-import sys
 import time
 import traceback
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 import jax
 
 from dkse_jax import interrupts
-from dkse_jax.distributed import compiled, processes, watch
+from dkse_jax.distributed import processes, watch
 from dkse_jax.errors import UserError, tell
 
 CONNECT_SECONDS = 30  # in which the coordinator must answer
@@ -22,17 +21,17 @@ JOIN_SECONDS = 120  # in which all processes must have joined
 def join(
     distributed: bool, coordinator: str | None, count: int | None, index: int | None
 ) -> Iterator[None]:
-    """Inside, this process and the others are one run over the devices of all.
+    """Makes this process and the others, inside, one run over the devices of all.
 
-    Before it, no device may have been used. Process 0 alone prints. At the end, all leave
-    together; where one ends early, the others end too, and say why.
+    No device may have been used before. At the end all leave together; where one ends early, the
+    others end too, and say why.
 
     Args:
         distributed: whether there are others at all.
-        coordinator: address and port of process 0. Without it, as without the rest, JAX asks the
-            cluster: Cloud TPU, Slurm, Open MPI, Kubernetes.
+        coordinator: HOST:PORT of process 0. Without it, as without the rest, JAX asks the cluster:
+            Cloud TPU, Slurm, Open MPI, Kubernetes.
         count: of the processes.
-        index: of this one, from 0.
+        index: of this process, from 0.
 
     Raises:
         UserError: the arguments do not fit, or the others cannot be reached.
@@ -42,21 +41,17 @@ def join(
         yield
         return
     _initialise(coordinator, count, index)
-    compiled.find_those_of_first()
-    if not processes.is_first():
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-    interrupts.set_distributed()
     try:
         with watch.watching():
             yield
-            processes.barrier()
+            processes.barrier("the end of the run")
     except interrupts.Interrupted:
         jax.distributed.shutdown()
         raise
     except UserError as error:
         tell(error)
         os._exit(2)  # at its own exit JAX would wait for the others, which may be gone
-    except Exception:  # a bug: told as Python would, but without waiting either
+    except Exception:
         traceback.print_exc()
         os._exit(1)
     jax.distributed.shutdown()
@@ -66,13 +61,13 @@ def _check(
     distributed: bool, coordinator: str | None, count: int | None, index: int | None
 ) -> None:
     """Raises UserError for arguments that do not go together."""
-    given = {"coordinator": coordinator, "processes": count, "process": index}
-    named = [f"--{name}={value}" for name, value in given.items() if value is not None]
-    if named and not distributed:
-        raise UserError(f"{named[0]} needs --distributed")
-    if named and len(named) < len(given):
-        missing = next(name for name, value in given.items() if value is None)
-        raise UserError(f"{named[0]} needs --{missing}: name all three of them, or none")
+    values = {"coordinator": coordinator, "processes": count, "process": index}
+    given = [f"--{name}={value}" for name, value in values.items() if value is not None]
+    if given and not distributed:
+        raise UserError(f"{given[0]} needs --distributed")
+    if given and len(given) < len(values):
+        missing = next(name for name, value in values.items() if value is None)
+        raise UserError(f"{given[0]} needs --{missing}: name all three of them, or none")
     if coordinator is not None and not coordinator.rpartition(":")[2].isdecimal():
         raise UserError(f"--coordinator is {coordinator}, but must be HOST:PORT")
     if count is not None and index is not None and not 0 <= index < count:
@@ -80,7 +75,7 @@ def _check(
 
 
 def _initialise(coordinator: str | None, count: int | None, index: int | None) -> None:
-    jax.config.update("jax_enable_preemption_service", False)  # `interrupts` hears of SIGTERM
+    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM away
     if coordinator and index:
         _wait_for(coordinator)
     try:
@@ -105,7 +100,7 @@ def _initialise(coordinator: str | None, count: int | None, index: int | None) -
 
 
 def _wait_for(coordinator: str) -> None:
-    """Raises UserError unless something answers at the address in time."""
+    """Raises UserError unless the address answers in time; JAX would abort without a sentence."""
     host, _, port = coordinator.rpartition(":")
     deadline = time.monotonic() + CONNECT_SECONDS
     while True:

@@ -1,16 +1,15 @@
 """Ends this process, with a sentence that says why, when another one is gone or none gets on.
 
-JAX's own heartbeats would end it too, but with a dump of C++ that names a task, and a process that
-lives and hangs has a heartbeat.
+JAX's own heartbeats know neither why a process has ended nor that one hangs. Where process 0 is
+killed JAX comes first: it aborts the others as soon as their connections break.
 """
 
 import collections
 import contextlib
-import ctypes
 import dataclasses
 import faulthandler
+import json
 import os
-import signal
 import socket
 import statistics
 import sys
@@ -21,169 +20,151 @@ from typing import Any
 
 import jax
 
-from dkse_jax.distributed import processes
 from dkse_jax.errors import UserError
 from dkse_jax.text import plain_text
 
 PERIOD = 1.0  # seconds between two looks at the others
 GONE_AFTER = 20.0  # seconds without a sign of life
-STUCK_AFTER = 40.0  # seconds without progress, or ten times what it usually takes
+STUCK_AFTER = 40.0  # seconds without progress, or ten times the usual interval
 FIRST_BEATS, FIRST_STUCK_AFTER = 3, 600.0  # before these, data and connections are opened
-LINGER = 4.0  # seconds in which what one process says before it ends reaches the others
+LINGER = 4.0  # seconds in which the reason of a process that ends reaches the others
+
+Sign = dict[str, Any]  # of life: host, looks, beats, and once known the reason why it ends
 
 
 @dataclasses.dataclass
-class _Pulse:
-    beats: int = 0  # how often the main thread got on
-    last: float = 0.0  # when it did, by the monotonic clock
-    gaps: collections.deque[float] = dataclasses.field(
+class _Progress:
+    beats: int = 0
+    last: float = 0.0  # time of the last beat, by the monotonic clock
+    paused: bool = True  # no beat is expected
+    intervals: collections.deque[float] = dataclasses.field(
         default_factory=lambda: collections.deque(maxlen=100)
     )
-    resting: bool = True  # what goes on may take as long as it needs
 
     def limit(self) -> float:
-        """Seconds after which the main thread counts as stuck."""
-        if len(self.gaps) < FIRST_BEATS:
+        """Returns the seconds after which the main thread counts as stuck."""
+        if len(self.intervals) < FIRST_BEATS:
             return FIRST_STUCK_AFTER
-        return max(STUCK_AFTER, 10 * statistics.median(self.gaps))
+        return max(STUCK_AFTER, 10 * statistics.median(self.intervals))
 
 
-_pulse = _Pulse()
-_kept: list[Any] = []  # what C holds a pointer to
+_progress = _Progress()  # of this process's main thread
+
+
+def heartbeat() -> None:
+    """Notes that the main thread has done one more step or batch."""
+    now = time.monotonic()
+    if not _progress.paused:
+        _progress.intervals.append(now - _progress.last)
+    _progress.beats, _progress.last = _progress.beats + 1, now
+
+
+@contextlib.contextmanager
+def working(*, paused: bool = False) -> Iterator[None]:
+    """Expects `heartbeat` again and again inside; without it, this process counts as stuck."""
+    before, _progress.paused, _progress.last = _progress.paused, paused, time.monotonic()
+    try:
+        yield
+    finally:
+        _progress.paused, _progress.last = before, time.monotonic()
+
+
+def pause() -> contextlib.AbstractContextManager[None]:
+    """Expects no heartbeat inside, where one piece of work may take long, such as a checkpoint."""
+    return working(paused=True)
 
 
 @contextlib.contextmanager
 def watching() -> Iterator[None]:
-    """Inside, this process shows the others that it lives and gets on, and watches them."""
+    """Shows the others, inside, that this process lives and gets on, and watches them."""
+    sign: Sign = {"host": socket.gethostname(), "looks": 0, "beats": 0, "ended": ""}
+    try:
+        _exchange(sign)
+    except (AttributeError, ImportError, TypeError) as error:
+        print(f"processes are not watched, by this version of JAX: {error}", file=sys.stderr)
+        yield
+        return
     over = threading.Event()
-    processes.introduce()
-    processes.barrier()
-    if not processes.is_first():
-        _say_why_jax_aborts(processes.name_of(0))
-    watcher = threading.Thread(target=_watch, args=(over,), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(sign, over), daemon=True)
     watcher.start()
     try:
         yield
     except UserError as error:
         over.set()
-        _leave_word("; ".join(map(str, error.args)))
+        _leave_reason(sign, "; ".join(map(str, error.args)))
         raise
     except Exception as error:
-        # An exchange with a process that is gone fails too: the watcher will say which, and end.
+        # An exchange with a process that is gone fails too: the watcher names it, and exits.
         time.sleep(GONE_AFTER + LINGER)
-        _leave_word(f"{type(error).__name__}: {error}".partition("\n")[0])
+        _leave_reason(sign, f"{type(error).__name__}: {error}".partition("\n")[0])
         raise
     finally:
         over.set()
         watcher.join()
 
 
-@contextlib.contextmanager
-def working() -> Iterator[None]:
-    """Inside, `heartbeat` is called again and again, or this process counts as stuck."""
-    _pulse.last, _pulse.resting = time.monotonic(), False
-    try:
-        yield
-    finally:
-        _pulse.resting = True
+def _exchange(sign: Sign) -> tuple[int, dict[int, Sign]]:
+    """Replaces this process's sign for all to read; returns its index, and all signs by index.
+
+    They are kept in the key-value store of jax.distributed, by process 0. It has no public name.
+    """
+    from jax._src.distributed import global_state as state
+
+    client: Any = state.client
+    client.key_value_set(f"sign/{state.process_id}", json.dumps(sign), allow_overwrite=True)
+    found = client.key_value_dir_get("sign/")
+    return state.process_id, {int(key.rpartition("/")[2]): json.loads(text) for key, text in found}
 
 
-@contextlib.contextmanager
-def pause() -> Iterator[None]:
-    """Inside `working`: what takes its time, such as a large checkpoint."""
-    before, _pulse.resting = _pulse.resting, True
-    try:
-        yield
-    finally:
-        _pulse.last, _pulse.resting = time.monotonic(), before
-
-
-def heartbeat() -> None:
-    """The main thread got on: one step, or one batch."""
-    now = time.monotonic()
-    if not _pulse.resting:
-        _pulse.gaps.append(now - _pulse.last)
-    _pulse.beats, _pulse.last = _pulse.beats + 1, now
-
-
-def _watch(over: threading.Event) -> None:
-    seen: dict[int, tuple[str, float]] = {}  # by process: its last sign of life, and when it came
-    beats: dict[int, int] = {}
-    names: dict[int, str] = {}
-    looks = 0
+def _watch(sign: Sign, over: threading.Event) -> None:
+    signs: dict[int, Sign] = {}
+    seen: dict[int, tuple[Sign, float]] = {}  # each one's last sign, and when it came
     while not over.wait(PERIOD):
-        looks += 1
-        now = time.monotonic()
+        sign.update(looks=sign["looks"] + 1, beats=_progress.beats)
         try:
-            names = names or {i: processes.name_of(i) for i in range(processes.count())}
-            processes.put("pulse", f"{looks} {_pulse.beats}")
-            signs, ended = processes.texts("pulse"), processes.texts("ended")
+            own, signs = _exchange(sign)
         except jax.errors.JaxRuntimeError:
             if not over.is_set():
-                _end(f"{names.get(0, 'process 0')}, which coordinates the others, is gone")
+                _end(f"{_name(signs, 0)}, which coordinates the others, is gone")
             return
-        for number, reason in ended.items():
-            if number != processes.index():
-                if over.wait(LINGER / 2):  # the main thread says the same itself
+        now = time.monotonic()
+        for index, other in signs.items():
+            if other["ended"] and index != own:
+                if over.wait(LINGER / 2):  # the main thread ends for the same reason
                     return
-                _end(f"{names[number]} has ended: {reason}")
-        for number, sign in signs.items():
-            beats[number] = int(sign.split()[1])
-            if number not in seen or seen[number][0] != sign:
-                seen[number] = sign, now
-            elif now - seen[number][1] > GONE_AFTER:
-                _end(f"{names[number]} is gone: no sign of life for {GONE_AFTER:.0f} s")
-        if not _pulse.resting and now - _pulse.last > _pulse.limit():
-            _end_stuck(now - _pulse.last, beats, names)
+                _end(f"{_name(signs, index)} has ended: {other['ended']}")
+            if index not in seen or seen[index][0] != other:
+                seen[index] = other, now
+            elif now - seen[index][1] > GONE_AFTER:
+                _end(f"{_name(signs, index)} is gone: no sign of life for {GONE_AFTER:.0f} s")
+        seconds = now - _progress.last
+        if not _progress.paused and seconds > _progress.limit():
+            least = min(other["beats"] for other in signs.values())
+            behind = [index for index, other in signs.items() if other["beats"] == least]
+            who = ", ".join(_name(signs, index) for index in behind)
+            reason = f"no step has ended for {seconds:.0f} s; stuck: {who}"
+            if own in behind:
+                faulthandler.dump_traceback(file=sys.stderr)
+                _leave_reason(sign, reason)
+            else:
+                time.sleep(LINGER)
+            _end(reason)
 
 
-def _say_why_jax_aborts(first: str) -> None:
-    """Puts a sentence in place of the dump with which JAX ends this process after process 0.
-
-    It aborts in a thread of its own, the moment that the connection breaks; no handler of Python's
-    would be called any more.
-    """
-
-    def on_abort(number: int) -> None:
-        if not _answers(processes.coordinator()):
-            _end(f"{first}, which coordinates the others, is gone")
-
-    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(on_abort)
-    _kept.append(handler)
-    ctypes.CDLL(None).signal(signal.SIGABRT, handler)
+def _name(signs: dict[int, Sign], index: int) -> str:
+    """Returns a name such as "process 3 on host-b"."""
+    return f"process {index} on {signs[index]['host']}" if index in signs else f"process {index}"
 
 
-def _answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=2):
-            return True
-    except OSError:
-        return False
-
-
-def _leave_word(reason: str) -> None:
-    """Tells the others why this process is about to end: they end with the same words."""
-    with contextlib.suppress(jax.errors.JaxRuntimeError):  # process 0, who would keep it, is gone
-        processes.put("ended", reason)
-    if processes.is_first():  # what it keeps must be read before it goes
-        time.sleep(LINGER)
-
-
-def _end_stuck(seconds: float, beats: dict[int, int], names: dict[int, str]) -> None:
-    """Names those that are behind the others; all of them, if none is."""
-    behind = [number for number in beats if beats[number] == min(beats.values())]
-    who = ", ".join(names[number] for number in behind)
-    reason = f"no step has ended for {seconds:.0f} s; stuck: {who}"
-    if processes.index() in behind:
-        faulthandler.dump_traceback(file=sys.stderr)
-        _leave_word(reason)
-    else:
-        time.sleep(LINGER)
-    _end(reason)
+def _leave_reason(sign: Sign, reason: str) -> None:
+    """Lets the others know why this process is about to end: they end for the same reason."""
+    sign["ended"] = reason
+    with contextlib.suppress(jax.errors.JaxRuntimeError):  # process 0 is gone
+        if _exchange(sign)[0] == 0:  # the signs go with process 0
+            time.sleep(LINGER)
 
 
 def _end(reason: str) -> None:
-    """At once: the main thread may wait for what will never come."""
+    """Exits at once: the main thread may wait for what never comes."""
     os.write(2, f"{plain_text(reason)}\n".encode())
     os._exit(1)

@@ -32,9 +32,14 @@ Explain = Callable[..., jax.Array]
 def make_explain(
     model: nn.Module, variables: dict[str, Any], transform: Transform, stage: str, mesh: Mesh
 ) -> Explain:
-    """The function of images, uint8 (B, S, S, 3), and classes (B,) that gives maps (B, H, W).
+    """Returns the jitted function of images and classes that gives their maps: see `grad_cam`.
 
-    It is jitted; B is a multiple of the number of devices. See `grad_cam`.
+    Args:
+        model: of the run.
+        variables: of the model; every process of the run has them whole.
+        transform: of the images, uint8 (B, S, S, 3), for classes (B,); maps are (B, H, W).
+        stage: one of `map_stages`.
+        mesh: devices of this process, whose number divides B.
     """
     whole, split = replicated(mesh), batch_sharding(mesh)
 
@@ -42,7 +47,9 @@ def make_explain(
     def explain(variables: dict[str, Any], images: jax.Array, classes: jax.Array) -> jax.Array:
         return grad_cam(model, variables, normalise(images, transform), classes, stage=stage)
 
-    return partial(explain, variables)
+    own = jax.device_put(jax.device_get(variables), whole)
+    # With several processes jit takes no NumPy arrays that are divided over devices.
+    return lambda images, classes: explain(own, *jax.device_put((images, classes), split))
 
 
 def write_overlays(

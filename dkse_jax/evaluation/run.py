@@ -76,18 +76,17 @@ def evaluate(
     print(summary(metrics))
     log(f"report: {folder}")
     if gradcam is not None and stage is not None:
+        mesh = trained.mesh.local_mesh  # the other processes have returned
         paths = write_overlays(
             folder / "gradcam",
-            explain=make_explain(
-                run.network, trained.variables, run.transform, stage, trained.mesh
-            ),
+            explain=make_explain(run.network, trained.variables, run.transform, stage, mesh),
             stage=stage,
             source=source,
             log_probabilities=log_probabilities,
             transform=run.transform,
             count=gradcam,
             threads=run.config.data.threads,
-            mesh=trained.mesh,
+            mesh=mesh,
         )
         log(f"Grad-CAM at {stage}: {len(paths)} pictures in {folder / 'gradcam'}")
     log(f"{split} accuracy {metrics['accuracy']:.4f}; look at {folder / 'confusion.png'}")

@@ -5,12 +5,11 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -19,7 +18,7 @@ from dkse_jax import interrupts, runtime, sharding
 from dkse_jax.console import log
 from dkse_jax.data.pipeline import Batch, batch_hash, training_batches
 from dkse_jax.data.sources import Source, load_splits
-from dkse_jax.distributed import processes, watch
+from dkse_jax.distributed import processes, signals, watch
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation.evaluate import predict
 from dkse_jax.evaluation.metrics import accuracy_and_loss
@@ -68,7 +67,7 @@ def train(
     if config.init_from and checkpoint.latest_step(workdir) is None:
         class_names = plan.splits["train"].class_names
         initial = initial_variables(config, target.variables(), class_names, mesh)
-    processes.barrier()
+    processes.barrier("the run begins")
     with locked(workdir) if processes.is_first() else contextlib.nullcontext():
         if processes.is_first():
             description.begin(workdir, config, inputs)
@@ -138,7 +137,7 @@ def train_loop(
     """
     config, examples = plan.config, plan.splits["train"]
     batch_size = config.train.batch_size
-    check_signals = signals_checked(plan.mesh)
+    check_signals = signals.make_check(plan.mesh)
     step = saved = int(state.step)
     batches = training_batches(
         examples,
@@ -195,29 +194,6 @@ def train_loop(
         if step:
             log(f"step {step} is saved; the same command goes on from there")
         raise
-
-
-def signals_checked(mesh: Mesh) -> Callable[[], None]:
-    """What, called after every step, raises Interrupted if a signal came.
-
-    Several processes raise after the same step, whichever got the signal: each asks all the others,
-    and reads their answers one step late, as it does with metrics.
-    """
-    if processes.alone():
-        return interrupts.check
-    largest = jax.jit(jnp.max, out_shardings=sharding.replicated(mesh))
-    count = mesh.size
-    own = len(sharding.local_indices(mesh, count))
-    asked: jax.Array | None = None
-
-    def check() -> None:
-        nonlocal asked
-        answers = np.full(own, interrupts.received(), np.int32)
-        before, asked = asked, largest(sharding.to_global_array(answers, count, mesh))
-        if before is not None and (number := int(before)):
-            raise interrupts.Interrupted(number)
-
-    return check
 
 
 def readable_splits(setup: Setup, workdir: Path) -> dict[str, Source]:
@@ -303,9 +279,8 @@ def evaluate(plan: Setup, forward: Forward, state: TrainState) -> dict[str, floa
         threads=plan.config.data.threads,
     )
     metrics = accuracy_and_loss(log_probabilities, split.labels)
-    print(
+    log(
         f"step {int(state.step)}  val accuracy {metrics['accuracy']:.4f}"
-        f"  val loss {metrics['loss']:.4f}",
-        flush=True,
+        f"  val loss {metrics['loss']:.4f}"
     )
     return metrics

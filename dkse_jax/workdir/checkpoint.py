@@ -7,11 +7,12 @@ written last: a step without one does not exist. Orbax alone would restore most 
 the weights without an error.
 
 Of several processes each writes and reads its own part of the arrays, in the same folder; process 0
-does the rest. All of them call `save`, `restore_newest` and `best_step` together.
+does the rest. `save`, `latest_step`, `best_step` and `restore_newest` are collective.
 """
 
 import os
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import jax
@@ -62,7 +63,7 @@ def save(
     with explain_disk_errors(f"cannot save step {step} in", root), watch.pause():
         if processes.is_first():
             _make_room(root, step, _size((variables, training)))
-        processes.barrier()
+        processes.barrier("a checkpoint is begun")
         try:
             _write_arrays(folder, variables, training)
         except TimeoutError:  # orbax measures by a clock that may jump, over days, within a save
@@ -75,21 +76,24 @@ def save(
                 sync(path)
             write_record(root, {"step": step, "metrics": metrics, "files": digests(folder)})
             _thin_out(root)
-        processes.barrier()
+        processes.barrier("a checkpoint is complete")
 
 
 def latest_step(workdir: str | os.PathLike[str]) -> int | None:
-    """Returns the newest undamaged step, None without one."""
+    """Returns the newest undamaged step, None without one; raises UserError as `best_step`."""
     root = _root(workdir)
-    return next((step for step in reversed(_steps(root)) if _is_good(root, step)), None)
+    good = (step for step in reversed(_steps(root)) if _is_good(root, step))
+    return _agreed(root, "newest", lambda: next(good, None))
 
 
 def best_step(workdir: str | os.PathLike[str]) -> int | None:
-    """Returns the undamaged step of the highest accuracy, of equals that of the lowest loss."""
+    """Returns the undamaged step of the highest accuracy, of equals that of the lowest loss.
+
+    None without one. Raises UserError where not all processes see the same checkpoint.
+    """
     root = _root(workdir)
-    return processes.broadcast(
-        lambda: _best(root, [step for step in _steps(root) if _is_good(root, step)])
-    )
+    good = (step for step in _steps(root) if _is_good(root, step))
+    return _agreed(root, "best", lambda: _best(root, good))
 
 
 def read_metrics(workdir: str | os.PathLike[str], step: int) -> dict[str, float]:
@@ -142,8 +146,7 @@ def restore_newest(
             same checkpoints.
     """
     root = _root(workdir)
-    step = processes.broadcast(lambda: _newest_good(root))
-    processes.check_agreed({"the newest checkpoint": _seen(root, step)})
+    step = _agreed(root, "newest", lambda: _newest_good(root))
     if step is None:
         return None
     targets = {"variables": variables_target, "training": training_target}
@@ -164,14 +167,15 @@ def _newest_good(root: Path) -> int | None:
     return None
 
 
-def _seen(root: Path, step: int | None) -> str:
-    """What this process sees of the step that process 0 found."""
-    if step is None:
-        return "none"
+def _agreed(root: Path, which: str, find: Callable[[], int | None]) -> int | None:
+    """Collective. Returns what process 0 finds; raises UserError unless all see the same step."""
+    step = processes.broadcast(find)
     try:
-        return f"step {step} ({own_digest(read_record(root, step))[:12]})"
+        seen = f"step {step} ({own_digest(read_record(root, step))[:12]})" if step else "none"
     except DamagedCheckpoint:
-        return "another"
+        seen = "another"
+    processes.check_agreed({f"the {which} checkpoint": seen})
+    return step
 
 
 def _make_room(root: Path, step: int, size: int) -> None:
@@ -246,7 +250,7 @@ def _steps(root: Path) -> list[int]:
     return sorted(int(path.stem) for path in root.glob("*.json") if path.stem.isdecimal())
 
 
-def _best(root: Path, steps: list[int] | None = None) -> int | None:
+def _best(root: Path, steps: Iterable[int] | None = None) -> int | None:
     """Returns the best of the steps with metrics by their records alone."""
     ranks = []
     for step in _steps(root) if steps is None else steps:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from dkse_jax.console import log
 from dkse_jax.distributed import processes
 from dkse_jax.errors import UserError
 from dkse_jax.files import explain_disk_errors, write_atomically
@@ -162,7 +163,7 @@ class Progress:
             self._waited += waited_seconds
         elapsed = now - self._window_start
         if step == self._total_steps or (self._steps and elapsed >= PROGRESS_SECONDS):
-            print(self._line(step, elapsed), flush=True)
+            log(self._line(step, elapsed))
             self._window_start = now
             self._steps, self._waited = 0, 0.0
             self._losses, self._accuracies = [], []

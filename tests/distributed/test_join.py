@@ -1,7 +1,8 @@
-import json
+import sys
 
 import pytest
 
+from dkse_jax import console
 from dkse_jax.distributed import join, processes
 from dkse_jax.errors import UserError
 
@@ -27,16 +28,28 @@ def test_a_coordinator_that_does_not_answer_is_named(monkeypatch):
         join._wait_for("127.0.0.1:9")
 
 
-def test_alone_a_process_is_the_first_and_agrees_with_itself():
+@pytest.mark.parametrize("imported", [True, False])
+def test_alone_a_process_is_the_first_and_agrees_with_itself(monkeypatch, imported):
+    if not imported:
+        monkeypatch.delitem(sys.modules, "jax")
     assert (processes.alone(), processes.is_first(), processes.count()) == (True, True, 1)
     assert processes.broadcast(lambda: {"step": 3}) == {"step": 3}
-    processes.barrier()
+    processes.barrier("here")
     processes.check_agreed({"the seed": "0"})
+    assert ("jax" in sys.modules) == imported
 
 
 def test_the_first_difference_is_named(monkeypatch):
-    said = [json.dumps(facts) for facts in ({"a": "1", "b": "2"}, {"a": "1", "b": "3"}, {})]
-    monkeypatch.setattr(processes, "allgather", lambda text: said)
-    monkeypatch.setattr(processes, "name_of", lambda number: f"process {number}")
-    with pytest.raises(UserError, match=r"^b is 3 to process 1, but 2 to process 0; all"):
+    facts = ({"a": "1", "b": "2"}, {"a": "1", "b": "3"}, {})
+    said = list(zip(facts, ("x", "y", "z"), strict=True))
+    monkeypatch.setattr(processes, "allgather", lambda value: said)
+    sentence = r"^b is 3 to process 1 on y, but 2 to process 0 on x; all"
+    with pytest.raises(UserError, match=sentence):
         processes.check_agreed({})
+
+
+@pytest.mark.parametrize(("first", "printed"), [(True, "step 1\n"), (False, "")])
+def test_the_first_process_alone_prints(monkeypatch, capsys, first, printed):
+    monkeypatch.setattr(processes, "is_first", lambda: first)
+    console.log("step 1")
+    assert capsys.readouterr().out == printed
