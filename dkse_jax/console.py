@@ -15,7 +15,7 @@ def log(line: str) -> None:
 
 
 def with_progress[T](items: Iterable[T], total: int, doing: str) -> Iterator[T]:
-    """The items as they come, with a line on stderr while that takes longer than two seconds.
+    """Yields the items, with a progress line on stderr once that takes longer than two seconds.
 
     Args:
         items: made while they are asked for.

@@ -24,7 +24,7 @@ def join(
     """Makes this process and the others, inside, one run over the devices of all.
 
     No device may have been used before. At the end all leave together; where one ends early, the
-    others end too, and say why.
+    others end too, and report why.
 
     Args:
         distributed: whether there are others at all.

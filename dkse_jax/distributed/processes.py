@@ -35,7 +35,7 @@ def count() -> int:
 
 
 def barrier(name: str) -> None:
-    """Collective. Returns once every process has called it with this name."""
+    """Returns once every process has called it with this name. Collective."""
     if not alone():
         from jax.experimental import multihost_utils
 
@@ -43,7 +43,7 @@ def barrier(name: str) -> None:
 
 
 def allgather(value: Any) -> list[Any]:
-    """Collective. Returns the JSON values of all processes, of any size, by index."""
+    """Returns the JSON values of all processes, of any size, by index. Collective."""
     text = json.dumps(value).encode()
     if alone():
         return [json.loads(text)]
@@ -59,12 +59,12 @@ def allgather(value: Any) -> list[Any]:
 
 
 def broadcast[T](decide: Callable[[], T]) -> T:
-    """Collective. Returns on every process the JSON value that `decide` returns on process 0."""
+    """Returns on every process the JSON value that `decide` returns on process 0. Collective."""
     return allgather(decide() if is_first() else None)[0]
 
 
 def check_agreed(facts: dict[str, str]) -> None:
-    """Collective. Compares facts, by name, between the processes.
+    """Compares facts, by name, between the processes. Collective.
 
     Raises:
         UserError: on all processes; it names the first fact and process that differ from process 0.

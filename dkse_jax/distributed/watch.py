@@ -1,4 +1,4 @@
-"""Ends this process, with a sentence that says why, when another one is gone or none gets on.
+"""Ends this process, with a message why, when another one is gone or none makes progress.
 
 JAX's own heartbeats know neither why a process has ended nor that one hangs. Where process 0 is
 killed JAX comes first: it aborts the others as soon as their connections break.
@@ -76,7 +76,7 @@ def pause() -> contextlib.AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def watching() -> Iterator[None]:
-    """Shows the others, inside, that this process lives and gets on, and watches them."""
+    """Shows the others, inside, that this process lives and makes progress, and watches them."""
     sign: Sign = {"host": socket.gethostname(), "looks": 0, "beats": 0, "ended": ""}
     try:
         _exchange(sign)

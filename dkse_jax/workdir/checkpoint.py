@@ -168,7 +168,7 @@ def _newest_good(root: Path) -> int | None:
 
 
 def _agreed(root: Path, which: str, find: Callable[[], int | None]) -> int | None:
-    """Collective. Returns what process 0 finds; raises UserError unless all see the same step."""
+    """Returns what process 0 finds; raises UserError unless all see the same step. Collective."""
     step = processes.broadcast(find)
     try:
         seen = f"step {step} ({own_digest(read_record(root, step))[:12]})" if step else "none"
