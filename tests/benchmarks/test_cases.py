@@ -191,7 +191,9 @@ def test_a_published_network_is_kept_by_its_published_names():
     config = cases.network_config("resnet50")
     config.model.name = "resnet18"  # smaller
     image = jax.ShapeDtypeStruct((1, 224, 224, 3), np.float32)
-    template = jax.eval_shape(jax_side.make_model(config).init, jax.random.key(0), image)
+    template = jax.eval_shape(
+        jax_side.make_model(config, jax_side.one_device()).init, jax.random.key(0), image
+    )
     rng = np.random.default_rng(0)
     variables = jax.tree.map(lambda leaf: rng.random(leaf.shape, np.float32), template)
     arrays = jax_side.to_arrays(config, variables)
@@ -216,7 +218,7 @@ def test_our_side_has_the_logits_of_the_network(config, tmp_path, monkeypatch):
         arrays = dict(arrays)
 
     images, _ = arrays.pop("images"), arrays.pop("labels")
-    model = jax_side.make_model(config).clone(ops="plain")
+    model = jax_side.make_model(config, jax_side.one_device()).clone(ops="plain")
     expected, _ = jax.jit(model.apply)(
         unflatten_dict(arrays, sep="/"), normalise(images, Transform(32))
     )

@@ -59,7 +59,7 @@ def test_prepared_block_equals_plain_block_in_evaluation(name, variables_of):
     block = BLOCKS[name]
 
     def evaluate(variables):
-        _, prepared = block.apply(variables, x, mutable=["prepared"])
+        _, prepared = block.apply(variables, x, mutable=["precomputed"])
         plain = block.clone(ops="plain").apply(variables, x)
         return plain, block.apply({**variables, **prepared}, x), prepared
 

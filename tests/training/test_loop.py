@@ -94,7 +94,7 @@ def test_a_run_interrupted_while_it_judges_goes_on_bit_for_bit(
 def test_ignoring_the_start_step_would_be_noticed(config, tmp_path, trained, monkeypatch):
     train_until_killed(config, tmp_path / "run", monkeypatch, 5)
 
-    def saboteur(source, config, *, first_step, last_step, rows, bad):
+    def saboteur(source, config, *, first_step, last_step, rows):
         return training_batches(source, config, first_step=1, last_step=last_step - first_step + 1)
 
     monkeypatch.setattr(loop, "training_batches", saboteur)
