@@ -60,7 +60,9 @@ def evaluate(
     facts["the evaluated data"] = f"{split} ({fingerprint(source)[:12]})"
     processes.check_agreed(facts)
     trained = restore(run, runtime.default_mesh() if mesh is None else mesh)
-    source, skipped = readable(run.workdir, source, run.config.data, run.transform.size)
+    # Other images may have the names of a split: nothing of them is kept.
+    kept_in = run.workdir if root is None else None
+    source, skipped = readable(kept_in, source, run.config.data, run.transform.size)
     log(f"evaluating step {trained.step} on {split}: {len(source)} images")
     with watch.working():
         log_probabilities = predict(
