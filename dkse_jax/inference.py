@@ -54,7 +54,7 @@ def stream(
     *,
     batch_size: int,
     threads: int,
-) -> Iterator[np.ndarray]:
+) -> Iterator[Any]:
     """Yields function's results for the images, batch after batch in order, padding left out.
 
     A batch's results are fetched after the next batch was sent, so that devices do not wait for the
@@ -62,7 +62,8 @@ def stream(
     of all.
 
     Args:
-        function: jitted, uint8 (B, S, S, 3) -> an array (B, ...) that every device has whole.
+        function: jitted, uint8 (B, S, S, 3) -> an array (B, ...) that every device has whole, or a
+            tuple or dict of such; NumPy arrays (n, ...) of the same structure are yielded.
         images: read in threads, through the transform.
         transform: of the network's input.
         mesh: the devices of the function.
@@ -70,10 +71,11 @@ def stream(
         threads: that read images.
 
     Raises:
-        BadImage: an image cannot be read.
+        BadImage: an image that cannot be read.
     """
     batch_size = round_up_to_devices(batch_size, mesh)
-    sent: tuple[jax.Array, np.ndarray] | None = None
+    sent: tuple[Any, np.ndarray] | None = None
+    done = 0
     batches = evaluation_batches(
         images,
         transform,
@@ -87,7 +89,14 @@ def stream(
             results = function(pixels)
         watch.heartbeat()
         if sent:
-            yield np.asarray(sent[0])[sent[1]]
+            yield _fetched(*sent)
         sent = results, batch["real"]
+        done += int(batch["real"].sum())
     if sent:
-        yield np.asarray(sent[0])[sent[1]]
+        yield _fetched(*sent)
+    if done != len(images):
+        raise AssertionError(f"{done} results for {len(images)} examples")
+
+
+def _fetched(results: Any, real: np.ndarray) -> Any:
+    return jax.tree.map(lambda array: array[real], jax.device_get(results))

@@ -5,7 +5,7 @@ later start reads nothing twice and a resumed run uses the same images.
 """
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from dkse_jax.console import log, with_progress
 from dkse_jax.data.decode import BadImage
-from dkse_jax.data.pipeline import fingerprint
+from dkse_jax.data.pipeline import fingerprint, in_threads
 from dkse_jax.data.sources import Source, subset
 from dkse_jax.distributed import processes
 from dkse_jax.errors import UserError
@@ -26,34 +26,40 @@ Skipped = tuple[str, str, str]  # the id, class and reason of an image that cann
 
 
 def readable(
-    workdir: Path, source: Source, data_config: ConfigDict, min_side: int
+    workdir: Path | None, source: Source, data_config: ConfigDict, min_side: int
 ) -> tuple[Source, list[Skipped]]:
     """Returns the readable part of a split, and what it leaves out.
 
     Collective: process 0 reads the images, or the findings of an earlier start, for all.
 
     Args:
-        workdir: an existing folder, where the findings are kept.
+        workdir: an existing folder, where the findings are kept; None: they are not.
         source: the split.
         data_config: config.data; with on_bad_image "error" the split is returned as it is.
         min_side: see `Source.read`.
 
     Raises:
-        UserError: more than max_bad_percent of the images are unreadable, or all of a class.
+        UserError: more than max_bad_percent of the images, or all, cannot be read.
     """
     if data_config.on_bad_image == "error":
         return source, []
-    found = processes.broadcast(lambda: _known_or_found(workdir, source, data_config, min_side))
+    found = processes.broadcast(lambda: _unreadable(workdir, source, data_config, min_side))
     skipped = [
         (source.ids[index], source.class_names[source.labels[index]], reason)
         for index, reason in found
     ]
     if not skipped:
         return source, []
+    if len(skipped) == len(source):
+        raise UserError(f"none of the {len(source)} images can be read")
     kept = np.delete(np.arange(len(source)), [index for index, _ in found])
-    for label in np.setdiff1d(source.labels, source.labels[kept]):
-        raise UserError(f'no image of the class "{source.class_names[label]}" can be read')
     return subset(source, kept), skipped
+
+
+def check_classes(whole: Source, rest: Source) -> None:
+    """Raises UserError for a class of which the rest has no image."""
+    for label in np.setdiff1d(whole.labels, rest.labels):
+        raise UserError(f'no image of the class "{whole.class_names[label]}" can be read')
 
 
 def list_skipped(workdir: Path, skipped: list[Skipped]) -> None:
@@ -64,21 +70,31 @@ def list_skipped(workdir: Path, skipped: list[Skipped]) -> None:
             write_atomically(workdir / LIST, "\n".join([header, *sorted(lines), ""]))
 
 
-def _known_or_found(
-    workdir: Path, source: Source, data_config: ConfigDict, min_side: int
+def _unreadable(
+    workdir: Path | None, source: Source, data_config: ConfigDict, min_side: int
 ) -> list[tuple[int, str]]:
-    path, key = workdir / RECORD, fingerprint(source)
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if key not in known:
-        known[key] = _find(source, data_config.threads, min_side)
-        with explain_disk_errors("cannot write", path):
-            write_atomically(path, json.dumps(known, indent=1) + "\n")
-    _check_share(known[key], len(source), data_config.max_bad_percent)
-    return known[key]
+    """Returns the index and reason of each unreadable image, and logs each."""
+    key, known = fingerprint(source), _read_record(workdir)
+    most = data_config.max_bad_percent / 100 * len(source)
+    found = []
+    pairs = known[key] if key in known else _read_all(source, data_config.threads, min_side)
+    for index, reason in pairs:
+        log(f"skipped: {reason}")
+        found.append((index, reason))
+        if len(found) > most:
+            raise UserError(
+                f"{len(found)} of {len(source)} images cannot be read, more than"
+                f" config.data.max_bad_percent={data_config.max_bad_percent:g}; the last one:"
+                f" {reason}"
+            )
+    if workdir and key not in known:
+        with explain_disk_errors("cannot write", workdir / RECORD):
+            write_atomically(workdir / RECORD, json.dumps(known | {key: found}, indent=1) + "\n")
+    return found
 
 
-def _find(source: Source, threads: int, min_side: int) -> list[tuple[int, str]]:
-    """Reads every image; returns the index and reason of each that cannot be read."""
+def _read_all(source: Source, threads: int, min_side: int) -> Iterator[tuple[int, str]]:
+    """Reads every image; yields the index and reason of each that cannot be read."""
 
     def reason(index: int) -> str:
         try:
@@ -87,22 +103,15 @@ def _find(source: Source, threads: int, min_side: int) -> list[tuple[int, str]]:
             return str(error)
         return ""
 
-    found = []
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            reasons = pool.map(reason, range(len(source)))
-            for index, why in enumerate(with_progress(reasons, len(source), "reading images")):
-                if why:
-                    log(f"skipped: {why}")
-                    found.append((index, why))
-        finally:  # without it, an interrupt would wait for all images
-            pool.shutdown(cancel_futures=True)
-    return found
+    reasons = in_threads(range(len(source)), reason, threads)
+    for index, why in enumerate(with_progress(reasons, len(source), "reading images")):
+        if why:
+            yield index, why
 
 
-def _check_share(found: list[tuple[int, str]], images: int, max_percent: float) -> None:
-    if len(found) > max_percent / 100 * images:
-        raise UserError(
-            f"{len(found)} of {images} images cannot be read, more than"
-            f" config.data.max_bad_percent={max_percent:g}; the last one: {found[-1][1]}"
-        )
+def _read_record(workdir: Path | None) -> dict[str, list[tuple[int, str]]]:
+    """Returns the record; {} if there is none, or a damaged one: the images are read again."""
+    try:
+        return json.loads((workdir / RECORD).read_text(encoding="utf-8")) if workdir else {}
+    except (FileNotFoundError, ValueError):
+        return {}

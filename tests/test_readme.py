@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs.dkse import VARIANTS
 from dkse_jax.config import FIELDS
+from dkse_jax.configs.dkse import VARIANTS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -23,7 +23,7 @@ def found(pattern: str, least: int = 1) -> list[tuple[Path, re.Match[str]]]:
     return matches
 
 
-@pytest.mark.parametrize("page", ["README.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/use.md"])
 def test_the_python_examples_run(page, trained, tmp_path, monkeypatch):
     shutil.copytree(trained, tmp_path / "runs/demo")
     for name in ("a.jpg", "b.jpg"):
@@ -64,7 +64,8 @@ def test_commands_have_their_flags_and_configs():
         for flag, value in re.findall(r"--([\w.]+)=?([^\s\"]*)", match[3]):
             if flag == "config":
                 file, _, variant = value.partition(":")
-                if not (ROOT / file).is_file() or variant not in ("", "VARIANT", *VARIANTS):
+                exists = (ROOT / file).is_file() or (ROOT / f"dkse_jax/configs/{file}.py").is_file()
+                if not exists or variant not in ("", "VARIANT", *VARIANTS):
                     unknown.append((page.name, value))
             elif flag.removeprefix("config.") not in FIELDS and flag not in flag_values:
                 unknown.append((page.name, flag))

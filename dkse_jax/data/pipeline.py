@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import grain
@@ -62,7 +62,7 @@ def training_batches(
         index = np.array([index for _, index in examples])
         return {"image": np.stack(images), "label": source.labels[index[own]], "index": index}
 
-    return _in_threads(range(first_step, last_step + 1), make_batch, config.data.threads)
+    return in_threads(range(first_step, last_step + 1), make_batch, config.data.threads)
 
 
 def evaluation_batches(
@@ -88,7 +88,7 @@ def evaluation_batches(
                 images[slot] = transform.view(source.read(start + int(row), transform.size))
         return {"image": images, "real": real}
 
-    return _in_threads(range(0, len(source), batch_size), make_batch, threads)
+    return in_threads(range(0, len(source), batch_size), make_batch, threads)
 
 
 def place(position: int, examples: int, seed: int) -> tuple[int, int]:
@@ -137,9 +137,10 @@ def _rng(*entropy: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
 
 
-def _in_threads(keys: range, make_batch, threads: int) -> Iterator[Batch]:
+def in_threads[T](keys: range, make: Callable[[int], T], threads: int) -> Iterator[T]:
+    """Yields make(key) in order, made in threads a little ahead; it must not be None."""
     if not keys:
         return iter(())
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2)
-    dataset = grain.MapDataset.range(keys.start, keys.stop, keys.step).map(make_batch)
+    dataset = grain.MapDataset.range(keys.start, keys.stop, keys.step).map(make)
     return iter(dataset.to_iter_dataset(options))

@@ -21,6 +21,7 @@ from dkse_jax.evaluation.report import measure, summary, write_report
 from dkse_jax.inference import make_forward
 from dkse_jax.readable import readable
 from dkse_jax.trained import Run, read_run, restore
+from dkse_jax.workdir import description
 
 
 def evaluate(
@@ -54,9 +55,14 @@ def evaluate(
     run = read_run(workdir)
     stage = _stage_to_explain(run.network, run.transform.size, gradcam, stage)
     source = choose_source(run, split, None if root is None else Path(root))
-    processes.check_agreed({f"the {split} data": fingerprint(source)[:12]})
+    inputs = {"class_names": run.class_names, "splits": run.splits}
+    facts = description.facts(run.config, inputs)
+    facts["the evaluated data"] = f"{split} ({fingerprint(source)[:12]})"
+    processes.check_agreed(facts)
     trained = restore(run, runtime.default_mesh() if mesh is None else mesh)
-    source, skipped = readable(run.workdir, source, run.config.data, run.transform.size)
+    # Other images may have the names of a split: nothing of them is kept.
+    kept_in = run.workdir if root is None else None
+    source, skipped = readable(kept_in, source, run.config.data, run.transform.size)
     log(f"evaluating step {trained.step} on {split}: {len(source)} images")
     with watch.working():
         log_probabilities = predict(

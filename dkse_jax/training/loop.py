@@ -17,18 +17,17 @@ from ml_collections import ConfigDict
 from dkse_jax import interrupts, runtime, sharding
 from dkse_jax.console import log
 from dkse_jax.data.pipeline import Batch, batch_hash, training_batches
-from dkse_jax.data.sources import Source, load_splits
+from dkse_jax.data.sources import load_splits
 from dkse_jax.distributed import processes, signals, watch
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation.evaluate import predict
 from dkse_jax.evaluation.metrics import accuracy_and_loss
 from dkse_jax.files import locked
 from dkse_jax.inference import Forward, make_forward
-from dkse_jax.readable import list_skipped, readable
 from dkse_jax.training.estimate import announce
 from dkse_jax.training.initial import initial_variables, started_from
 from dkse_jax.training.profile import Steps, check_steps, traced
-from dkse_jax.training.setup import Setup, describe_inputs, make_setup
+from dkse_jax.training.setup import Setup, describe_inputs, make_setup, readable_splits
 from dkse_jax.training.state import TrainState, initialise
 from dkse_jax.training.steps import Metrics, TrainStep, make_train_step
 from dkse_jax.workdir import checkpoint, description
@@ -194,19 +193,6 @@ def train_loop(
         if step:
             log(f"step {step} is saved; the same command goes on from there")
         raise
-
-
-def readable_splits(setup: Setup, workdir: Path) -> dict[str, Source]:
-    """Returns the splits without the unreadable images of train and val, which it lists."""
-    splits, skipped = dict(setup.splits), []
-    for name in ("train", "val"):
-        splits[name], of_split = readable(
-            workdir, splits[name], setup.config.data, setup.transform.size
-        )
-        skipped += of_split
-    if processes.is_first():
-        list_skipped(workdir, skipped)
-    return splits
 
 
 def training_part(state: TrainState) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What a config and its data amount to: all that a run needs and that no step changes."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -14,7 +15,9 @@ from dkse_jax.config import steps
 from dkse_jax.data.pipeline import fingerprint
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform
+from dkse_jax.distributed import processes
 from dkse_jax.models import configured_model
+from dkse_jax.readable import check_classes, list_skipped, readable
 from dkse_jax.training.initial import check_frozen
 from dkse_jax.training.optimizer import frozen_prefixes, make_optimizer, make_schedule
 from dkse_jax.training.state import TrainState, create_state
@@ -89,6 +92,20 @@ def make_setup(config: ConfigDict, splits: dict[str, Source], mesh: Mesh) -> Set
     )
     check_frozen(frozen, setup.abstract_state().params)
     return setup
+
+
+def readable_splits(setup: Setup, workdir: Path) -> dict[str, Source]:
+    """Returns the splits without the unreadable images of train and val, which it lists."""
+    splits, skipped = dict(setup.splits), []
+    for name in ("train", "val"):
+        splits[name], of_split = readable(
+            workdir, splits[name], setup.config.data, setup.transform.size
+        )
+        skipped += of_split
+    check_classes(setup.splits["train"], splits["train"])
+    if processes.is_first():
+        list_skipped(workdir, skipped)
+    return splits
 
 
 def evaluation_interval(config: ConfigDict, examples: int) -> int:

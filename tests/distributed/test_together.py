@@ -68,6 +68,8 @@ def test_values_of_any_length_reach_both_processes(together):
 def test_both_processes_name_what_they_do_not_agree_on(together):
     assert together["seeds"][0] == together["seeds"][1]
     assert together["seeds"][0].startswith("the seed is 1 to process 1 on ")
+    assert together["splits"][0] == together["splits"][1]
+    assert together["splits"][0].startswith("the evaluated data is val (")
 
 
 def test_both_processes_refuse_a_workdir_that_one_of_them_sees_empty(together):

@@ -51,6 +51,7 @@ def main() -> None:
             "seeds": processes.allgather(
                 refusal(processes.check_agreed, {"a": "0", "the seed": str(index)})
             ),
+            "splits": processes.allgather(refusal(evaluate, RUN.value, ("test", "val")[index])),
             "workdirs": processes.allgather(refusal(train, config, Path(WORKDIR.value))),
         }
         evaluate(RUN.value, gradcam=2)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -87,6 +88,14 @@ def test_bad_images_are_skipped_and_listed(folder, tmp_path, capfd):
     report = json.loads((tmp_path / "run" / "eval" / "test" / "metrics.json").read_text())
     assert (report["n"], report["skipped"]) == (10, 1)
     assert "1 could not be read" in capfd.readouterr().out
+
+    # Other images under the same names are read again.
+    other = shutil.copytree(folder, tmp_path / "other")
+    assert evaluate(tmp_path / "run", "all", other)["skipped"] == len(names)
+    for name in names:
+        Image.new("RGB", (40, 40), "grey").save(other / name)
+    repaired = evaluate(tmp_path / "run", "all", other)
+    assert (repaired["n"], repaired["skipped"]) == (65, 0)
 
     # Ended by a signal's exception half way, it goes on to the same end.
     half = config_of(folder, on_bad_image="skip", max_bad_percent=20.0)
