@@ -2,7 +2,7 @@
 
 python train.py --config=domainnet_media --config.data.root=TFDS_DATA
 
-docs/tfds.md says how to prepare the data. Never trained by us: run on made-up data only
+docs/tfds.md describes how to prepare the data. Not trained by us: run on made-up data only
 (tests/data/sources/test_domainnet.py), so that no accuracy stands here.
 """
 
