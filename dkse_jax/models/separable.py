@@ -85,7 +85,7 @@ class DepthwiseConv(nn.Module):
             return merge_depthwise(first.kernel, depthwise, first.dilation).astype(self.dtype)
 
         reach = (first.kernel.shape[0] - 1) * first.dilation // 2
-        both = precomputed(self, "kernel", kernel)
+        both = precomputed(self, "merged_kernel", kernel)
         return merged_conv(images, both, reach=reach, stride=self.stride)
 
 
