@@ -1,4 +1,4 @@
-"""The machine at hand: its devices, and the process's settings of cache and memory allocator."""
+"""The process's runtime: default devices, compilation cache and memory allocator."""
 
 import contextlib
 import ctypes
@@ -23,15 +23,15 @@ def default_mesh(fsdp: int = 1) -> Mesh:
 
 
 def configure() -> None:
-    """Sets up the process for a script; called once, before anything else uses JAX."""
+    """Configures the process of a command; call it once, before anything else uses JAX."""
     reuse_memory()
     use_compilation_cache()
 
 
 def use_compilation_cache() -> None:
-    """Keeps compiled programs in the user's cache folder: a second start compiles nothing.
+    """Caches compiled programs in the user's cache folder, for later starts.
 
-    A cache that JAX has already been given, as by JAX_COMPILATION_CACHE_DIR, stays as it is.
+    Keeps a cache that is configured already, as by JAX_COMPILATION_CACHE_DIR.
     """
     if jax.config.jax_compilation_cache_dir is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder("compiled")))
@@ -39,33 +39,33 @@ def use_compilation_cache() -> None:
 
 
 def reuse_memory() -> None:
-    """Reuses, on CPU, the memory of one step for the next; must come before other uses of JAX.
+    """Lets a step on CPU reuse the memory of the previous one; call it before other uses of JAX.
 
-    glibc would give the large blocks of a step back to the system, which clears every page of them
-    again for the next step: a fifth of a train step's time. Steps are dispatched one by one, or the
-    next would take its block before the last has freed its own, and both would be kept.
+    glibc would return the large blocks of a step to the system, which clears all their pages for
+    the next step: a fifth of a train step's time. Steps are dispatched synchronously, since the
+    next would otherwise allocate its block before the last frees its own.
     """
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     if jax.config.jax_num_cpu_devices > 1:
-        # Each has a thread of its own, and in a thread's own heap a large block is mapped anyhow.
-        _glibc("mallopt", -8, 1)  # M_ARENA_MAX: one heap for all threads that come after
+        # Each device has a thread, and a thread's own heap always maps large blocks.
+        _glibc("mallopt", -8, 1)  # M_ARENA_MAX: one heap for all later threads
     if jax.default_backend() == "cpu":
-        _glibc("mallopt", -4, 0)  # M_MMAP_MAX: no block is mapped by itself
-        _glibc("mallopt", -1, -1)  # M_TRIM_THRESHOLD: what is free stays
+        _glibc("mallopt", -4, 0)  # M_MMAP_MAX: no block is mapped separately
+        _glibc("mallopt", -1, -1)  # M_TRIM_THRESHOLD: free memory is kept
 
 
 def return_free_memory() -> None:
-    """Gives what is free to the system, once: after compiling, which needs much for a while."""
+    """Returns free memory to the system once, as after compiling."""
     _glibc("malloc_trim", 0)
 
 
 def trimmed(program: jax.stages.Compiled, mesh: Mesh) -> Callable[..., Any]:
-    """Wraps a step compiled for the mesh; on CPU, returns freed pages that the next cannot reuse.
+    """Wraps a compiled step; on CPU, returns freed pages that the next step cannot reuse.
 
-    glibc asks for a little more than a block in order to align it, and leaves the rest behind it;
-    once a small block has taken that rest, the next step's large block does not fit there and takes
-    as much again (glibc's bug 30723, mended in 2.39). Where that happens shows in the memory held.
-    To give it back costs the time to clear as much anew, so each time allows one block more.
+    glibc allocates slightly more than an aligned block and leaves a remainder; once a small block
+    occupies it, the next step's large block does not fit and takes as much again (glibc's bug
+    30723, fixed in 2.39), which resident memory shows. Returned pages must be cleared again, so
+    each return raises the limit by one block.
     """
     if mesh.devices.flat[0].platform != "cpu":
         return program
@@ -92,7 +92,7 @@ def resident() -> int:
 
 
 def _glibc(name: str, *arguments: int) -> None:
-    """Calls a function of glibc; does nothing where the C library is another."""
+    """Calls a function of glibc; does nothing with another C library."""
     function = getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
     if function is not None:
         function(*arguments)
@@ -100,7 +100,7 @@ def _glibc(name: str, *arguments: int) -> None:
 
 @contextlib.contextmanager
 def explain_out_of_memory(config: ConfigDict) -> Iterator[None]:
-    """Turns what too little memory raises inside into a sentence about the config's batches."""
+    """Turns errors of too little memory into a sentence about the config's batches."""
     try:
         yield
     except (MemoryError, jax.errors.JaxRuntimeError) as error:

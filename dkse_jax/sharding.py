@@ -1,4 +1,4 @@
-"""The mesh of devices, and the one rule by which arrays are divided over it."""
+"""The mesh of devices, and the rule of partitioning arrays over it."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from dkse_jax.errors import UserError
 from dkse_jax.ops.forms import Target
 
 DATA, FSDP = "data", "fsdp"  # the axes of the mesh
-LEAST_SHARDED = 2**12  # elements; gathering fewer costs more time than it saves memory
+LEAST_SHARDED = 2**12  # elements; for smaller arrays, gathering costs more than memory gains
 
 
 def check_batch_size(batch_size: int, accumulate: int, mesh: Mesh) -> None:
@@ -33,9 +33,9 @@ def round_up_to_devices(batch_size: int, mesh: Mesh) -> int:
 def make_mesh(devices: Sequence[jax.Device], *, fsdp: int = 1) -> Mesh:
     """Builds a (data, fsdp) mesh of the devices, with `fsdp` of them along the second axis.
 
-    Batches are divided over both axes, the state over fsdp alone: see `partition`. Auto axes:
-    flax's Dropout and BatchNorm do not trace with Explicit ones. Raises UserError for an fsdp that
-    does not divide the number of devices.
+    Batches are divided over both axes, the state over fsdp alone: see `partition`. The axes are
+    Auto, since flax's Dropout and BatchNorm do not trace with Explicit ones. Raises UserError for
+    an fsdp that does not divide the number of devices.
     """
     count = len(devices)
     if count % fsdp:
@@ -50,7 +50,7 @@ def make_mesh(devices: Sequence[jax.Device], *, fsdp: int = 1) -> Mesh:
 
 
 def target_of(mesh: Mesh) -> Target:
-    """Returns what the ops need to know of the mesh."""
+    """Returns the target of the ops on the mesh."""
     return Target(mesh.devices.flat[0].platform, mesh.size)
 
 
@@ -65,10 +65,10 @@ def batch_sharding(mesh: Mesh, axis: int = 0) -> NamedSharding:
 
 
 def partition(shape: Sequence[int], fsdp: int) -> PartitionSpec:
-    """Returns how an array of the state is divided over `fsdp` devices: the one rule.
+    """Returns the partition of an array of the state over `fsdp` devices.
 
-    An array of at least LEAST_SHARDED elements is divided along the largest of its axes that fsdp
-    divides, of equals the last; if it has none, or is smaller, every device holds all of it.
+    An array of at least LEAST_SHARDED elements is divided along its largest axis that fsdp
+    divides, the last one among equals; other arrays are replicated.
     """
     axes = [axis for axis, length in enumerate(shape) if length % fsdp == 0]
     if fsdp == 1 or not axes or math.prod(shape) < LEAST_SHARDED:

@@ -1,7 +1,7 @@
-"""Published weights of torchvision and timm, from .safetensors files, as Flax variables.
+"""Import of published weights of torchvision and timm from .safetensors files.
 
-Only names and layouts differ: the networks here compute what those libraries' do
-(`tests/models/test_importer.py`). Pictures must be normalised as the weights' library does.
+Only names and layouts differ: the networks compute what those libraries compute
+(`tests/models/test_importer.py`). Images must be normalised as in the weights' training.
 """
 
 import re
@@ -28,16 +28,16 @@ _LEAVES = {
 
 
 class Rule(NamedTuple):
-    """What a layer is called there: `ours` is matched whole, `theirs` may refer to its groups."""
+    """A mapping of layer names: `ours` matches a whole name, `theirs` may refer to its groups."""
 
     ours: str
     theirs: str
     grid: int = 1  # side of the map that a fully connected layer flattens, channels first
-    convolution: bool = False  # a fully connected layer is a convolution there
+    convolution: bool = False  # whether a fully connected layer is published as a convolution
 
 
 class Slot(NamedTuple):
-    """Where a published tensor goes."""
+    """The variable of a published tensor."""
 
     path: tuple[str, ...]  # of the variable, its collection first
     shape: tuple[int, ...]  # of the published tensor
@@ -49,10 +49,10 @@ def import_weights(
 ) -> dict[str, Any]:
     """Returns the variables of a network, by its name for `create_model`, with a file's values.
 
-    template: variables of the network, or their shapes and dtypes. replace_head: where the file's
-    last layer, "logits", is for another number of classes, the template's is kept. Every tensor of
-    the file is used, but for the counters of batches, and every variable filled. Raises UserError
-    for a file that is missing, damaged, no .safetensors, or does not fit, with every misfit's name.
+    template: variables of the network, or their shapes and dtypes. replace_head: keeps the
+    template's last layer, "logits", if the file's has another number of classes. Uses every tensor
+    of the file, but the counters of batches, and sets every variable. Raises UserError for a file
+    that is missing, damaged, no .safetensors, or does not fit, with the names of all misfits.
     """
     tensors = read_tensors(path)
     try:
@@ -68,7 +68,7 @@ def import_tensors(
     *,
     replace_head: bool = False,
 ) -> dict[str, Any]:
-    """Does what `import_weights` does with tensors by their published names."""
+    """Converts tensors by published names to variables, as `import_weights`."""
     slots = max(layouts(network, template), key=lambda slots: len(slots.keys() & tensors.keys()))
     variables = flatten_dict(template)
     kept = {
@@ -96,7 +96,7 @@ def import_tensors(
 def export_tensors(network: str, variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Returns the variables as torchvision publishes them, without counters.
 
-    A network that timm alone publishes is as timm's. Raises UserError for one that none publishes.
+    A network that only timm publishes is in timm's layout. Raises UserError for an unpublished one.
     """
     flat = flatten_dict(variables)
     return {
@@ -123,7 +123,7 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
 def layouts(network: str, template: Mapping[str, Any]) -> list[dict[str, Slot]]:
     """Returns the published layouts of a network, torchvision's first: a slot for each name.
 
-    Raises UserError for a network that is not published.
+    Raises UserError for an unpublished network.
     """
     if network not in RULES:
         raise UserError(f'no weights are published for "{network}"{nearest(network, RULES)}')
@@ -217,7 +217,7 @@ def _vgg(depth: int, library: str) -> list[Rule]:
 
 
 def _convolutions(pooled: list[bool]) -> list[int]:
-    """Numbers of convolutions in a list of layers: a ReLU follows each, then a pool some."""
+    """Returns indices of convolutions among layers: each has a ReLU after it, some a pool."""
     numbers = [0]
     for pool in pooled[:-1]:
         numbers.append(numbers[-1] + 2 + pool)

@@ -1,4 +1,4 @@
-"""Pooling, padded as PyTorch pads; none of it costs a multiply-accumulate."""
+"""Pooling with PyTorch's padding; none of it counts as multiply-accumulates."""
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +25,8 @@ def average_pool(x: jax.Array, size: int) -> jax.Array:
 def adaptive_average_pool(x: jax.Array, side: int) -> jax.Array:
     """Averages (B, H, W, C) to (B, side, side, C), for any H and W.
 
-    Bin i of a side of n pixels is their mean from ⌊i·n / side⌋ up to ⌈(i + 1)·n / side⌉, so that
-    bins overlap where side does not divide n, and repeat pixels where n is smaller.
+    Bin i of n pixels is the mean from ⌊i·n / side⌋ up to ⌈(i + 1)·n / side⌉: bins overlap if side
+    does not divide n, and repeat pixels if n is smaller.
     """
     for axis in (1, 2):
         n = x.shape[axis]
@@ -44,8 +44,8 @@ def adaptive_average_pool(x: jax.Array, side: int) -> jax.Array:
 def global_average_pool(x: jax.Array, form: str = "plain", target: Target = ANY) -> jax.Array:
     """Averages (B, H, W, C) over the pixels to (B, C), in at least float32 (Eq. 8).
 
-    form: fast, which is auto on CPU, keeps the mean apart from what came before. XLA:CPU would make
-    one operation of it and a matrix product, which leaves cores idle where there are few images.
+    form: fast, which is auto on CPU, separates the mean from the operation before it. XLA:CPU would
+    fuse it with a matrix product, which leaves cores idle for few images.
     """
 
     def mean(x: jax.Array) -> jax.Array:

@@ -67,10 +67,7 @@ def takes_winograd(
 
 
 def add_kernels(kernels: list[tuple[jax.Array, int]]) -> jax.Array:
-    """Returns the kernel whose SAME convolution is the sum of those of (kernel, dilation).
-
-    All sizes are odd.
-    """
+    """Returns the kernel whose SAME convolution is the sum of those of odd (kernel, dilation)."""
     spans = [(kernel.shape[0] - 1) * dilation + 1 for kernel, dilation in kernels]
 
     def spread(kernel: jax.Array, dilation: int, span: int) -> jax.Array:

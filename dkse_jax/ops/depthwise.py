@@ -1,7 +1,7 @@
 """Depthwise convolution: one k×k filter for every channel (the paper's section 4.2, Eq. 11).
 
-On CPU, XLA lowers a grouped convolution, and above all its kernel gradient, very badly, so the
-same sums also stand here as shifted slices times one weight per channel.
+On CPU, XLA lowers a grouped convolution, above all its kernel gradient, to slow code; the fast form
+computes the same sums as shifted slices times one weight per channel.
 """
 
 from functools import partial
@@ -16,7 +16,7 @@ from dkse_jax.ops.plain import lax_conv, wide_dtype
 
 
 class _Geometry(NamedTuple):
-    """Everything about the convolution that is not an array; hashable, hence static under jit."""
+    """The static parameters of the convolution."""
 
     stride: int
     dilation: int
@@ -35,11 +35,11 @@ def depthwise_conv(
 ) -> jax.Array:
     """Convolves every channel with its own filter.
 
-    x: (B, H, W, C); kernel: (kh, kw, 1, C), as `lax` lays out a grouped kernel (HWIO); both of one
-    float dtype, which is also the result's, (B, H', W', C). SAME pads as XLA and TensorFlow do.
-    form: plain is `lax.conv_general_dilated`; fast is the shifted sum, the same to rounding; auto
-    is fast on CPU and plain elsewhere: see `Target`. fast and auto have a reverse-mode derivative
-    only. Raises UserError for an unknown form.
+    x: (B, H, W, C); kernel: (kh, kw, 1, C), the layout of a grouped kernel in `lax` (HWIO); both of
+    one float dtype, also the result's, (B, H', W', C). SAME pads as XLA and TensorFlow do. form:
+    plain is `lax.conv_general_dilated`; fast is the shifted sum, equal to rounding; auto is fast on
+    CPU and plain elsewhere: see `Target`. fast and auto have only a reverse-mode derivative. Raises
+    UserError for an unknown form.
     """
     check_form(form, "depthwise_conv")
     spans = [(k - 1) * dilation + 1 for k in kernel.shape[:2]]
@@ -111,7 +111,7 @@ def _kernel_gradient(
 def _input_gradient(
     x: jax.Array, kernel: jax.Array, grad: jax.Array, geometry: _Geometry
 ) -> jax.Array:
-    """Sums shifted gradients times slabs of the kernel, stride × stride taps to a slab.
+    """Sums shifted gradients times slabs of the kernel, of stride × stride taps each.
 
     Input pixel s·P + p (p < s) meets output pixel P - m through tap s·m + p: slab m of the kernel
     serves all phases p at once, and the phases side by side are the image again.

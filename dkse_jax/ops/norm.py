@@ -1,7 +1,7 @@
 """Batch normalisation, with or without a ReLU, in training: Ioffe & Szegedy 2015.
 
-What the backward pass keeps is x and a few vectors; the stock composition keeps or recomputes
-several images of x's size and goes over them more often.
+The backward pass keeps x and a few vectors; the composition of JAX's own derivatives keeps or
+recomputes several arrays of x's size and reads them more often.
 """
 
 from functools import partial
@@ -25,10 +25,10 @@ def batch_norm(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Normalises each channel of x (B, H, W, C) by the batch: scale, bias (C,), then ReLU if relu.
 
-    Returns (y, mean, variance): y like x, the (biased) statistics (C,) in scale's dtype, in which
-    the sums are made, and without a gradient: they are for the running averages. form: plain is
-    differentiated by JAX, fast has rules of its own, to reverse-mode only; auto is fast on CPU.
-    Raises UserError for an unknown form.
+    Returns (y, mean, variance): y like x, the (biased) statistics (C,) in scale's dtype, that of
+    the sums, without a gradient, for the running averages. form: plain is differentiated by JAX,
+    fast has its own rule, in reverse mode only; auto is fast on CPU. Raises UserError for an
+    unknown form.
     """
     check_form(form, "batch_norm")
     forward = partial(_forward, epsilon=epsilon, relu=relu)

@@ -44,5 +44,5 @@ def _kernel_gradient(x: jax.Array, grad: jax.Array, devices: int) -> jax.Array:
     """
     if devices > 1:
         return lax.dot_general(lax.optimization_barrier(x.T), grad, (((1,), (0,)), ((), ())))
-    # With a batch of one: XLA:CPU would transpose x first for a product without a batch.
+    # With a batch of one, since XLA:CPU transposes x first for a product without a batch.
     return lax.dot_general(x[None], grad[None], (((1,), (1,)), ((0,), (0,))))[0]

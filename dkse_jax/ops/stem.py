@@ -1,8 +1,7 @@
-"""A dilated convolution and the strided depthwise one after it, as one: the first two layers.
+"""The first two layers, a dilated convolution and a strided depthwise one, as one convolution.
 
-Nothing stands between the two, so they are one convolution with a kernel of 7×7 taps. It makes the
-small image at once: the one between, of 32 channels at the full size of the input, would be by far
-the network's largest.
+Nothing is between the two, so they are one convolution with a kernel of 7×7 taps. It skips the
+intermediate map, by far the network's largest: 32 channels at the full size of the input.
 """
 
 import jax
@@ -27,8 +26,8 @@ def conv_then_depthwise(
     """Computes a SAME convolution, then a VALID depthwise one with a stride.
 
     x: (B, H, W, C); kernel: (k, k, C, C'), k odd; depthwise: (j, j, 1, C'); returns
-    (B, H', W', C'). form: plain makes the image between the two, fast does not; auto is fast on
-    CPU. Raises UserError for an unknown form.
+    (B, H', W', C'). form: plain computes the intermediate map, fast does not; auto is fast on CPU.
+    Raises UserError for an unknown form.
     """
     check_form(form, "conv_then_depthwise")
     reach = (kernel.shape[0] - 1) * dilation // 2
@@ -61,5 +60,5 @@ def merge_depthwise(kernel: jax.Array, depthwise: jax.Array, dilation: int) -> j
 
 
 def merged_conv(x: jax.Array, both: jax.Array, *, reach: int, stride: int) -> jax.Array:
-    """Convolves x with a kernel of `merge_depthwise`; reach: the first kernel's, (k - 1)·d / 2."""
+    """Convolves x with a kernel of `merge_depthwise`; reach: (k - 1)·d / 2 of the first kernel."""
     return conv(x, both, stride=stride, padding=((reach, reach), (reach, reach)), form="plain")

@@ -17,8 +17,8 @@ import numpy as np
 from jax import lax
 
 TILE = 4  # outputs of a tile, along one side
-TILES_PER_STEP = 128  # rows of the matrix products: more leave the cache, fewer the cores idle
-_POINTS = (0, 1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2))  # and infinity; small ones round least
+TILES_PER_STEP = 128  # rows of the matrix products: more exceed the cache, fewer leave cores idle
+_POINTS = (0, 1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2))  # and infinity; small: least rounding
 
 
 @cache
@@ -66,21 +66,21 @@ def transform_kernel(kernel: jax.Array) -> jax.Array:
 
 
 def _transform_kernel_transposed(transformed: jax.Array) -> jax.Array:
-    """Maps (t, t, C, C') to (k, k, C, C')."""
+    """Transposes `transform_kernel`: (t, t, C, C') -> (k, k, C, C')."""
     return _on_both_sides(matrices(_taps(transformed))[1].T, transformed)
 
 
 def _on_both_sides(matrix: np.ndarray, kernel: jax.Array) -> jax.Array:
     """Computes matrix @ kernel @ matrix.T over the first two axes."""
-    by_rows = _weigh(matrix, list(kernel), 0)
-    return _weigh(matrix, [by_rows[:, j] for j in range(kernel.shape[1])], 1)
+    by_rows = _matmul(matrix, list(kernel), 0)
+    return _matmul(matrix, [by_rows[:, j] for j in range(kernel.shape[1])], 1)
 
 
 def winograd_conv(x: jax.Array, transformed: jax.Array, devices: int) -> jax.Array:
     """Convolves x (B, H, W, C), SAME, stride 1, with a kernel from `transform_kernel`.
 
-    Returns (B, H, W, C'). Exact but for rounding; in float32 about 1e-5 of the largest value.
-    devices: how many share the batch.
+    Returns (B, H, W, C'), exact but for rounding: in float32 about 1e-5 of the largest value.
+    devices: number of devices that share the batch.
     """
     height, width = x.shape[1:3]
 
@@ -105,8 +105,8 @@ def winograd_gradients(
 ) -> tuple[jax.Array, jax.Array]:
     """Returns the gradients to x (B, H, W, C) and kernel (k, k, C, C') from that to the output.
 
-    Every step of the forward pass is linear in each argument; here each is transposed, and the
-    gradient's transform is made once for both.
+    Transposes each step of the forward pass, which are linear in each argument, and computes the
+    gradient's transform once for both.
     """
     k = kernel.shape[0]
     transformed = transform_kernel(kernel)
@@ -144,7 +144,7 @@ def winograd_gradients(
 def _chunks(x: jax.Array, devices: int) -> jax.Array:
     """Divides (B, H, W, C) into n steps that fit a cache and fill a core: (B / n, n, H, W, C).
 
-    A step takes every n-th image, so that each device has its part in every step. A symbolic batch
+    A step has every n-th image, so that each device has its part in every step. A symbolic batch
     (`jax.export`) is one step.
     """
     batch, height, width, _ = x.shape
@@ -174,10 +174,10 @@ def _tiles(side: int) -> int:
     return -(-side // TILE)
 
 
-def _weigh(matrix: np.ndarray, parts: list[jax.Array], axis: int) -> jax.Array:
+def _matmul(matrix: np.ndarray, parts: list[jax.Array], axis: int) -> jax.Array:
     """Computes Σ_i matrix[:, i] · parts[i], its rows along a new axis, before what follows.
 
-    Without the barrier XLA would compute one side's transform anew for each row of the other's.
+    Without it, XLA would recompute one side's transform for each row of the other's.
     """
     dtype = parts[0].dtype
     shape = [1] * (parts[0].ndim + 1)
@@ -205,16 +205,16 @@ def _input(x: jax.Array, k: int) -> jax.Array:
     def every_tile(x: jax.Array, i: int, tiles: int, axis: int) -> jax.Array:
         return lax.slice_in_dim(x, i, i + (tiles - 1) * TILE + 1, TILE, axis)
 
-    by_rows = _weigh(matrix, [every_tile(padded, i, rows, 1) for i in range(t)], 0)
-    return _weigh(matrix, [every_tile(by_rows, i, columns, 3) for i in range(t)], 1)
+    by_rows = _matmul(matrix, [every_tile(padded, i, rows, 1) for i in range(t)], 0)
+    return _matmul(matrix, [every_tile(by_rows, i, columns, 3) for i in range(t)], 1)
 
 
 def _output(products: jax.Array, size: tuple[int, int]) -> jax.Array:
     """Applies the output matrix: (t, t, B, P, Q, C') -> (B, H, W, C')."""
     matrix = matrices(products.shape[0] - TILE + 1)[0]
     _, _, batch, rows, columns, channels = products.shape
-    by_rows = _weigh(matrix, list(products), 3)  # (t, B, P, 4, Q, C')
-    both = _weigh(matrix, list(by_rows), 4)
+    by_rows = _matmul(matrix, list(products), 3)  # (t, B, P, 4, Q, C')
+    both = _matmul(matrix, list(by_rows), 4)
     image = both.reshape(batch, rows * TILE, columns * TILE, channels)
     return image[:, : size[0], : size[1]]
 
@@ -227,15 +227,12 @@ def _output_transposed(grad: jax.Array, k: int) -> jax.Array:
     padded = jnp.pad(
         grad, ((0, 0), (0, rows * TILE - height), (0, columns * TILE - width), (0, 0))
     ).reshape(batch, rows, TILE, columns, TILE, channels)
-    by_rows = _weigh(matrix, [padded[:, :, i] for i in range(TILE)], 0)
-    return _weigh(matrix, [by_rows[..., j, :] for j in range(TILE)], 1)
+    by_rows = _matmul(matrix, [padded[:, :, i] for i in range(TILE)], 0)
+    return _matmul(matrix, [by_rows[..., j, :] for j in range(TILE)], 1)
 
 
 def _input_transposed(image: jax.Array, k: int, size: tuple[int, int]) -> jax.Array:
-    """Applies the transposed input matrix: (t, t, B, P, Q, C) -> (B, H, W, C).
-
-    Tiles overlap by k - 1 pixels and are summed there.
-    """
+    """Applies the transposed input matrix, adding overlaps: (t, t, B, P, Q, C) -> (B, H, W, C)."""
     before = (k - 1) // 2
     matrix = matrices(k)[2].T
     _, _, batch, rows, columns, channels = image.shape
@@ -249,7 +246,7 @@ def _input_transposed(image: jax.Array, k: int, size: tuple[int, int]) -> jax.Ar
         before = [jnp.pad(part, edges) for part in parts]
         spilled = np.zeros_like(matrix[:TILE])
         spilled[: k - 1] = matrix[TILE:]
-        return _weigh(np.concatenate([matrix[:TILE], spilled], axis=1), [*here, *before], axis + 1)
+        return _matmul(np.concatenate([matrix[:TILE], spilled], axis=1), [*here, *before], axis + 1)
 
     by_rows = overlap_add(list(image), 2)  # (t, B, P+1, 4, Q, C)
     both = overlap_add(list(by_rows), 3)  # (B, P+1, 4, Q+1, 4, C)

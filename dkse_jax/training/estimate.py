@@ -1,4 +1,4 @@
-"""What a run is about to do, and how long that will take here."""
+"""The announcement of a run, with an estimate of its time."""
 
 import functools
 import time
@@ -16,9 +16,9 @@ from dkse_jax.distributed import processes
 from dkse_jax.models.counts import count, totals
 from dkse_jax.workdir.journal import duration
 
-# Training's share of the rate of a large matrix product, by direct convolution: a middle. On two
-# x86 cores it was 0.7 at 299 pixels (BENCHMARKS.md), 0.5 with the block at 96 pixels and 0.25
-# without; on accelerators it was not compared.
+# Assumed training FLOP/s, counted by direct convolution, as a fraction of measured matmul FLOP/s.
+# Measured on two x86 cores: 0.7 at 299 pixels (BENCHMARKS.md), 0.5 with the block at 96 pixels and
+# 0.25 without; not measured on accelerators.
 ATTAINED_SHARE = 0.5
 
 
@@ -32,7 +32,7 @@ def announce(
     step: int,
     last_step: int,
 ) -> None:
-    """Prints the workdir, devices, data, network and work, with a guess of the time it takes."""
+    """Logs the workdir, devices, data, network and steps, with an estimate of the time."""
     layers = count(model, config.data.image_size)
     parameters, macs = totals(layers)
     sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
@@ -69,7 +69,7 @@ def training_flops(macs: int) -> int:
 
 @functools.cache
 def matmul_rate(mesh: Mesh) -> float:
-    """Measures a large float32 matrix product on one device: operations/s, times the devices."""
+    """Measures operations/s of a float32 matrix product on one device, times the devices."""
     n = 1024
     a = jax.device_put(jnp.ones((n, n), jnp.float32), mesh.local_devices[0])
     product = jax.jit(jnp.dot)
