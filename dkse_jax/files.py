@@ -1,6 +1,7 @@
 """Atomic and locked files, and errors of the disk."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -61,11 +62,18 @@ def sync(path: Path) -> None:
 def reserve(folder: Path, size: int) -> None:
     """Raises OSError unless a file of `size` bytes fits into the folder now; leaves none there.
 
-    To ask first spares the half-written files and the tracebacks of a library's own threads.
+    A check first spares the half-written files and the tracebacks of a library's own threads.
+    Nothing is written: free blocks are counted and, where the system can, allocated.
     """
-    with tempfile.TemporaryFile(dir=folder) as file:
-        file.write(bytes(size))
-        file.flush()
+    if shutil.disk_usage(folder).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    if hasattr(os, "posix_fallocate"):  # not on macOS; it knows quotas and limits too
+        with tempfile.TemporaryFile(dir=folder) as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, max(size, 1))
+            except OSError as error:
+                if error.errno != errno.EOPNOTSUPP:
+                    raise
 
 
 def cache_folder(name: str) -> Path:

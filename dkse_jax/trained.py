@@ -218,7 +218,7 @@ def restore(run: Run, mesh: Mesh) -> Trained:
     size = run.transform.size
     images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     target = sharding.abstract(jax.eval_shape(run.network.init, jax.random.key(0), images), mesh)
-    variables = checkpoint.restore_variables(run.workdir, step, target)
+    variables, _ = checkpoint.restore(run.workdir, step, target)
     fields = {field.name: getattr(run, field.name) for field in dataclasses.fields(run)}
     fields["network"] = run.network.clone(target=sharding.target_of(mesh))
     return Trained(**fields, step=step, variables=variables, mesh=mesh)

@@ -12,7 +12,7 @@ does the rest. `save`, `latest_step`, `best_step` and `restore_newest` are colle
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -92,8 +92,8 @@ def best_step(workdir: str | os.PathLike[str]) -> int | None:
     None without one. Raises UserError where not all processes see the same checkpoint.
     """
     root = _root(workdir)
-    good = (step for step in _steps(root) if _is_good(root, step))
-    return _agreed(root, "best", lambda: _best(root, good))
+    good = (step for step in _ranked(root) if _is_good(root, step))
+    return _agreed(root, "best", lambda: next(good, None))
 
 
 def read_metrics(workdir: str | os.PathLike[str], step: int) -> dict[str, float]:
@@ -115,23 +115,25 @@ def write_metrics(workdir: str | os.PathLike[str], step: int, metrics: dict[str,
 
 
 def restore(
-    workdir: str | os.PathLike[str], step: int, variables_target: Tree, training_target: Tree
-) -> tuple[Tree, Tree]:
+    workdir: str | os.PathLike[str],
+    step: int,
+    variables_target: Tree,
+    training_target: Tree | None = None,
+) -> tuple[Tree, Tree | None]:
     """Returns (variables, training) of a step, in the structure and shardings of the targets.
+
+    Args:
+        workdir: of the run.
+        step: to restore.
+        variables_target: arrays or jax.ShapeDtypeStruct with shardings.
+        training_target: as variables_target; without it training is not read, and None.
 
     Raises:
         DamagedCheckpoint: a file is not what was saved, or the step does not exist.
         UserError: a name, shape or dtype differs from the target's, or orbax cannot read the files.
     """
     verify(_root(workdir), step)
-    restored = _restore(workdir, step, {"variables": variables_target, "training": training_target})
-    return restored["variables"], restored["training"]
-
-
-def restore_variables(workdir: str | os.PathLike[str], step: int, target: Tree) -> Tree:
-    """Returns the variables alone; else as `restore`."""
-    verify(_root(workdir), step)
-    return _restore(workdir, step, {"variables": target})["variables"]
+    return _restore(workdir, step, variables_target, training_target)
 
 
 def restore_newest(
@@ -149,9 +151,7 @@ def restore_newest(
     step = _agreed(root, "newest", lambda: _newest_good(root))
     if step is None:
         return None
-    targets = {"variables": variables_target, "training": training_target}
-    restored = _restore(workdir, step, targets)
-    return step, restored["variables"], restored["training"]
+    return step, *_restore(workdir, step, variables_target, training_target)
 
 
 def _newest_good(root: Path) -> int | None:
@@ -220,25 +220,28 @@ def _checkpointer() -> ocp.Checkpointer:
 
 
 def _restore(
-    workdir: str | os.PathLike[str], step: int, targets: dict[str, Tree]
-) -> dict[str, Tree]:
+    workdir: str | os.PathLike[str], step: int, variables: Tree, training: Tree | None
+) -> tuple[Tree, Tree | None]:
     root = _root(workdir)
+    targets = {"variables": variables} | ({} if training is None else {"training": training})
     where = f"step {step} in {root}"
     arguments = {item: ocp.args.StandardRestore(target) for item, target in targets.items()}
     try:
         with _checkpointer() as checkpointer:
             saved = checkpointer.metadata(root / str(step)).item_metadata
             for item, target in targets.items():  # first: no array is larger than the target's
+                if saved[item] is None:
+                    raise ValueError(f"it has no {item}")
                 check_leaves(saved[item].tree, target, where)
             restored = checkpointer.restore(root / str(step), args=ocp.args.Composite(**arguments))
     except UserError:
         raise
-    except Exception as error:  # orbax raises nearly any type for files that it did not write
+    except (OSError, ValueError, LookupError) as error:  # other types are mistakes of a caller
         raise UserError(
             f"{where} is undamaged, but cannot be read, as if written by another version of orbax:"
             f" {reason_of(error)}"
         ) from error
-    return {item: restored[item] for item in targets}
+    return restored["variables"], None if training is None else restored["training"]
 
 
 def _root(workdir: str | os.PathLike[str]) -> Path:
@@ -250,23 +253,23 @@ def _steps(root: Path) -> list[int]:
     return sorted(int(path.stem) for path in root.glob("*.json") if path.stem.isdecimal())
 
 
-def _best(root: Path, steps: Iterable[int] | None = None) -> int | None:
-    """Returns the best of the steps with metrics by their records alone."""
+def _ranked(root: Path) -> list[int]:
+    """Returns the evaluated steps, the best first, by their records alone."""
     ranks = []
-    for step in _steps(root) if steps is None else steps:
+    for step in _steps(root):
         try:
             metrics = read_record(root, step)["metrics"]
         except DamagedCheckpoint:
             continue
         if metrics:
             ranks.append((metrics["accuracy"], -metrics["loss"], step))
-    return max(ranks)[2] if ranks else None
+    return [step for *_, step in sorted(ranks, reverse=True)]
 
 
 def _thin_out(root: Path) -> None:
     """Keeps the newest step, the one before it, in case the newest gets damaged, and the best."""
     steps = _steps(root)
-    for old in set(steps) - {*steps[-2:], _best(root)}:
+    for old in set(steps) - {*steps[-2:], *_ranked(root)[:1]}:
         record_path(root, old).unlink()
         shutil.rmtree(root / str(old), ignore_errors=True)
 

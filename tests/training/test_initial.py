@@ -29,7 +29,7 @@ def best_of(run, config):
     model = configured_model(config.model, 3)
     shapes = jax.eval_shape(model.init, jax.random.key(0), IMAGE)
     target = sharding.abstract(shapes, MESH)
-    return checkpoint.restore_variables(run, checkpoint.best_step(run), target)
+    return checkpoint.restore(run, checkpoint.best_step(run), target)[0]
 
 
 def placed(variables):

@@ -86,7 +86,7 @@ def test_the_round_trip_is_exact_in_structure_and_values(saved):
 
 
 def test_variables_are_restored_alone(saved):
-    variables = checkpoint.restore_variables(saved, 10, TARGETS[0])
+    variables, _ = checkpoint.restore(saved, 10, TARGETS[0])
     assert_equal(variables, make_state(10)[0])
 
 
@@ -103,7 +103,7 @@ def test_eight_devices_to_one_and_back(saved, tmp_path):
     target["params"]["stem"]["kernel"] = jax.ShapeDtypeStruct(
         kernel.shape, kernel.dtype, sharding=split
     )
-    variables = checkpoint.restore_variables(tmp_path, 20, target)
+    variables, _ = checkpoint.restore(tmp_path, 20, target)
     assert_equal(variables, make_state(20)[0])
     assert variables["params"]["stem"]["kernel"].sharding == split
 
@@ -112,7 +112,7 @@ def test_a_network_without_batch_stats(tmp_path):
     variables, training = make_state(1)
     variables["batch_stats"] = {}
     checkpoint.save(tmp_path, 1, variables, training, {})
-    restored = checkpoint.restore_variables(tmp_path, 1, abstract(variables))
+    restored, _ = checkpoint.restore(tmp_path, 1, abstract(variables))
     assert_equal(restored, variables)
 
 
@@ -198,6 +198,32 @@ def test_every_step_damaged_is_none(workdir):
     shutil.rmtree(workdir / "checkpoints" / "20")
     assert checkpoint.restore_newest(workdir, *TARGETS) is None
     assert checkpoint.latest_step(workdir) is None
+
+
+def test_the_best_step_is_chosen_by_the_records_and_it_alone_is_verified(workdir, monkeypatch):
+    save(workdir, 30, accuracy=0.4, loss=1.0)
+    verified, whole = [], checkpoint.verify
+    monkeypatch.setattr(
+        checkpoint, "verify", lambda root, step: [verified.append(step), whole(root, step)]
+    )
+    assert checkpoint.best_step(workdir) == 10
+    assert verified == [10]
+    (workdir / "checkpoints" / "10" / "variables" / "_METADATA").write_bytes(b"")
+    assert checkpoint.best_step(workdir) == 30
+    assert verified == [10, 10, 30]
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"), [(ValueError, UserError), (KeyError, UserError), (TypeError, TypeError)]
+)
+def test_a_mistake_in_a_call_is_not_blamed_on_the_files(saved, monkeypatch, error, raised):
+    def fail(*args, **kwargs):
+        raise error("no such layout")
+
+    monkeypatch.setattr(checkpoint.ocp.Checkpointer, "restore", fail)
+    sentence = "another version of orbax: .*no such" if raised is UserError else "no such layout"
+    with pytest.raises(raised, match=sentence):
+        checkpoint.restore(saved, 20, *TARGETS)
 
 
 def test_an_empty_workdir_has_no_steps(tmp_path):
@@ -408,7 +434,7 @@ def test_another_network_is_refused_by_the_name_of_its_leaf(saved, change, sente
         lambda shape, dtype=jnp.float32: jax.ShapeDtypeStruct(shape, dtype, sharding=REPLICATED),
     )
     for restore in (
-        lambda: checkpoint.restore_variables(saved, 20, target),
+        lambda: checkpoint.restore(saved, 20, target),
         lambda: checkpoint.restore_newest(saved, target, TARGETS[1]),
     ):
         with pytest.raises(UserError, match=sentence) as error:
