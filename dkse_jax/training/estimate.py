@@ -47,7 +47,7 @@ def announce(
         f" {macs / 1e9:.3f} GMACs an image of {config.data.image_size} pixels"
     )
     if step == last_step:
-        log(f"training is complete at step {step}: python eval.py --workdir={workdir}")
+        log(f"training is complete at step {step}: dkse-eval --workdir={workdir}")
         return
     seconds = guessed_seconds(macs, (last_step - step) * config.train.batch_size, mesh)
     begun = f"goes on after step {step} of" if step else "takes"

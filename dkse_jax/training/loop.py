@@ -105,7 +105,7 @@ def train(
                     unevaluated=unevaluated,
                     profile=profile,
                 )
-    log(f"done: python eval.py --workdir={workdir}")
+    log(f"done: dkse-eval --workdir={workdir}")
 
 
 def train_loop(

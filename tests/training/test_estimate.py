@@ -44,7 +44,7 @@ def test_a_resumed_run_counts_what_is_left(told):
 
 
 def test_a_finished_run_says_what_to_do_next(told):
-    assert "training is complete at step 1000: python eval.py --workdir=runs/x" in told(1000)
+    assert "training is complete at step 1000: dkse-eval --workdir=runs/x" in told(1000)
 
 
 def test_names_steer_no_terminal(told):
