@@ -22,6 +22,7 @@ from dkse_jax.data.sources import load_splits
 from dkse_jax.training.loop import restored_state
 from dkse_jax.training.setup import make_setup
 from tests.conftest import FULL
+from tests.faults.forks import LAUNCH, Fork
 
 ROOT = Path(__file__).parents[2]
 THIN = f"--config={ROOT}/tests/faults/thin.py"
@@ -30,6 +31,8 @@ LIMIT = 600  # seconds, after which a process counts as hanging
 
 class Process:
     """A running script with one device; its output is read as it comes.
+
+    It is forked from a process that has the imports behind it, in `make faults` a new interpreter.
 
     Args:
         arguments: the script and its flags, such as "train.py", "--workdir=W".
@@ -44,13 +47,8 @@ class Process:
         environment: dict[str, str] | None = None,
     ):
         self.started = time.monotonic()
-        self._process = subprocess.Popen(
-            [sys.executable, str(ROOT / "tests/faults/launch.py"), hooks, *arguments],
-            env={**os.environ, "JAX_NUM_CPU_DEVICES": "1", **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
+        own = {**os.environ, "JAX_NUM_CPU_DEVICES": "1", **(environment or {})}
+        self._process = _start([hooks, *arguments], own)
         os.set_blocking(self._process.stdout.fileno(), False)
         self.pid = self._process.pid
         self.output = ""
@@ -84,7 +82,7 @@ class Process:
         while self._process.poll() is None:
             self._read()
             if time.monotonic() - start > within:
-                self._process.kill()
+                os.kill(self.pid, signal.SIGKILL)
                 self._process.wait()
                 self._process.stdout.close()
                 raise AssertionError(f"still there after {within} s:\n{self.output}")
@@ -102,6 +100,18 @@ class Process:
         """The step that the training goes on after; 0 of a fresh one."""
         found = re.search(r"training goes on after step (\d+) of", self.output)
         return int(found[1]) if found else 0
+
+
+def _start(arguments: list[str], environment: dict[str, str]) -> Any:
+    if not FULL:
+        return Fork(arguments, environment)
+    return subprocess.Popen(
+        [sys.executable, str(LAUNCH), *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def assert_in_time(process: Process, seconds: float) -> None:
