@@ -1,4 +1,4 @@
-"""Our side: the train step and the inference as the product has them, and the machine's limits.
+"""Our backend: train step and inference as in the package, and the machine's limits.
 
 python -m benchmarks.jax_side
 """
@@ -31,11 +31,11 @@ from dkse_jax.training.optimizer import make_optimizer, make_schedule
 from dkse_jax.training.state import TrainState, create_state, initialise
 from dkse_jax.training.steps import make_train_step
 
-STEPS = 10_000  # of the schedule: the timed steps stay in the warm-up of the learning rate
+STEPS = 10_000  # of the schedule, so that timed steps are in the warm-up of the learning rate
 
 
 def build(kind: str, config: str, weights: str, folded: bool) -> Task:
-    """The task of a kind, train or inference, on a batch of the config's size."""
+    """Builds the task of a kind, train or inference, on a batch of the config's size."""
     settings = from_json(config)
     with np.load(weights) as file:
         arrays = dict(file)
@@ -48,7 +48,7 @@ def build(kind: str, config: str, weights: str, folded: bool) -> Task:
 
 
 def inference_task(settings: ConfigDict, variables: Any, images: jax.Array, folded: bool) -> Task:
-    """The logits of a batch; folded: by the variables that `fold` makes, once."""
+    """Builds the task of computing a batch's logits; folded: with the variables of `fold`."""
     timed = make_forward(settings, variables, images, folded)
 
     def call() -> None:
@@ -66,7 +66,7 @@ def inference_task(settings: ConfigDict, variables: Any, images: jax.Array, fold
 def make_forward(
     settings: ConfigDict, variables: Any, images: jax.Array, folded: bool
 ) -> Callable[[jax.Array], jax.Array]:
-    """The compiled uint8 (B, S, S, 3) -> logits (B, K), for such images and in eval mode."""
+    """Compiles uint8 (B, S, S, 3) -> logits (B, K) in eval mode, for images of this shape."""
     model, transform = make_model(settings, one_device()), Transform.of(settings.data)
     if folded:
         variables = fold(model, variables, settings.data.image_size)
@@ -82,7 +82,7 @@ def make_forward(
 
 
 def train_task(settings: ConfigDict, variables: Any, images: jax.Array, labels: jax.Array) -> Task:
-    """One update by the product's train step."""
+    """Builds the task of one update by the package's train step."""
     mesh = one_device()
     model = make_model(settings, mesh)
     schedule = make_schedule(settings.optimizer, STEPS)
@@ -111,35 +111,35 @@ def train_task(settings: ConfigDict, variables: Any, images: jax.Array, labels: 
 
 
 def make_model(settings: ConfigDict, mesh: Mesh) -> nn.Module:
-    """The config's network for as many classes as the embedded data set has, on the mesh."""
+    """Builds the config's network on the mesh, for the classes of the embedded data set."""
     kinds = settings.data.synthetic.kinds
     return configured_model(settings.model, kinds, sharding.target_of(mesh))
 
 
 def one_device() -> Mesh:
-    """All that a benchmark uses."""
+    """Builds the mesh of one device, which benchmarks use."""
     return sharding.make_mesh(jax.devices()[:1])
 
 
 def in_float32(settings: ConfigDict) -> ConfigDict:
-    """The same config, computing in float32."""
+    """Returns the config with dtype float32."""
     settings = ConfigDict(settings.to_dict())
     settings.model.dtype = "float32"
     return settings
 
 
 def device_peak() -> Callable[[], int] | None:
-    """See Task."""
+    """Returns the function of `Task.device_peak`."""
     if jax.default_backend() == "cpu":
         return None
     return lambda: jax.devices()[0].memory_stats()["peak_bytes_in_use"]
 
 
 def save_weights(config: str, path: str) -> dict[str, Any]:
-    """Writes fresh variables, and images and labels for the largest batch, all drawn by seed 0.
+    """Writes initial variables, and images and labels for the largest batch, from seed 0.
 
-    The norms are moved from where they begin, so that one that is left out or folded wrongly
-    shows in the logits. Answers the network's MACs for one image.
+    Perturbs the norms, so that one that is left out or folded wrongly changes the logits. Returns
+    the network's MACs for one image.
     """
     settings = from_json(config)
     size, classes = settings.data.image_size, settings.data.synthetic.kinds
@@ -161,14 +161,14 @@ def save_weights(config: str, path: str) -> dict[str, Any]:
 
 
 def to_arrays(settings: ConfigDict, variables: Any) -> dict[str, Any]:
-    """The variables by their paths; those of a published network as torchvision has them."""
+    """Flattens variables by path; those of a published network to torchvision's tensors."""
     if settings.model.name in RULES:
         return export_tensors(settings.model.name, variables)
     return flatten_dict(variables, sep="/")
 
 
 def from_arrays(settings: ConfigDict, arrays: dict[str, np.ndarray]) -> Any:
-    """The variables that `to_arrays` made arrays of."""
+    """Inverts `to_arrays`."""
     if settings.model.name in RULES:
         image = jax.ShapeDtypeStruct((1, *2 * [settings.data.image_size], 3), jnp.float32)
         template = jax.eval_shape(make_model(settings, one_device()).init, jax.random.key(0), image)
@@ -177,10 +177,10 @@ def from_arrays(settings: ConfigDict, arrays: dict[str, np.ndarray]) -> Any:
 
 
 def roofline(dtype: str) -> dict[str, Any]:
-    """Operations a second of a matrix product; bytes a second of memory, read and written."""
+    """Measures operations/s of a matrix product, and bytes/s of memory, read and written."""
     product = jax.jit(jnp.dot)
     array = jnp.zeros(64 * 2**20, jnp.float32)
-    add = jax.jit(lambda x: x + 1, donate_argnums=0)  # in place: new memory is slow at first
+    add = jax.jit(lambda x: x + 1, donate_argnums=0)  # in place, since new memory is slow at first
 
     def pass_over() -> None:
         nonlocal array
@@ -197,9 +197,9 @@ def roofline(dtype: str) -> dict[str, Any]:
 
 
 def waiting(config: str, steps: int, skipped: int = 8) -> dict[str, Any]:
-    """The share of so many train steps that is spent waiting for batches.
+    """Measures the share of train steps spent waiting for batches.
 
-    The first ones are left out: they live on what was read ahead while the step was compiled.
+    Skips the first steps, whose batches are read ahead while the step is compiled.
     """
     settings = from_json(config)
     examples = load_splits(settings.data, settings.seed)["train"]

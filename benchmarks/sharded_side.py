@@ -1,6 +1,6 @@
-"""A train step over all devices of this process, to be timed: python -m benchmarks.sharded_side
+"""The backend of a train step over all devices: python -m benchmarks.sharded_side
 
-The state is made where it lies, as a training makes it: copied there from one device, as in
+The state is initialised on the mesh, as in training: with a state copied from one device, as in
 `benchmarks.jax_side`, steps on eight devices took a tenth longer.
 """
 
@@ -20,7 +20,7 @@ from dkse_jax.training.steps import make_train_step
 
 
 def build(config: str, fsdp: int) -> Task:
-    """One update by the product's train step, with so many devices for each copy of the state."""
+    """Builds the task of one update, with `fsdp` devices for each copy of the state."""
     settings = from_json(config)
     mesh = runtime.default_mesh(fsdp)
     model = make_model(settings, mesh)

@@ -1,4 +1,4 @@
-"""Lines on the terminal."""
+"""Output on the terminal: log lines and progress."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ from dkse_jax.text import plain_text
 
 
 def log(line: str) -> None:
-    """Prints a line at once, as plain text; of several processes, process 0 alone does."""
+    """Prints a line as plain text, flushed; of several processes, only process 0 prints."""
     if processes.is_first():
         print(plain_text(line), flush=True)
 
@@ -18,9 +18,9 @@ def with_progress[T](items: Iterable[T], total: int, doing: str) -> Iterator[T]:
     """Yields the items, with a progress line on stderr once that takes longer than two seconds.
 
     Args:
-        items: made while they are asked for.
-        total: how many there will be.
-        doing: what begins the line, such as "painting pictures".
+        items: computed on demand.
+        total: their number.
+        doing: the beginning of the line, such as "painting pictures".
     """
     start = shown = time.monotonic()
     for done, item in enumerate(items, 1):

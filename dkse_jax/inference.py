@@ -1,4 +1,4 @@
-"""Running a network on many images: weights folded once, batches of one shape, streamed results."""
+"""Inference on many images: weights folded once, batches of one shape, streamed results."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -55,20 +55,20 @@ def stream(
     batch_size: int,
     threads: int,
 ) -> Iterator[Any]:
-    """Yields function's results for the images, batch after batch in order, padding left out.
+    """Yields the function's results for each batch of images, in order, without padding.
 
-    A batch's results are fetched after the next batch was sent, so that devices do not wait for the
-    host; memory is bounded. Every process reads the images of its own devices and has the results
+    A batch's results are fetched after the next batch is sent, so that devices do not wait for the
+    host; memory is bounded. Every process reads the images of its own devices and gets the results
     of all.
 
     Args:
-        function: jitted, uint8 (B, S, S, 3) -> an array (B, ...) that every device has whole, or a
-            tuple or dict of such; NumPy arrays (n, ...) of the same structure are yielded.
-        images: read in threads, through the transform.
+        function: jitted, uint8 (B, S, S, 3) -> a replicated array (B, ...), or a tuple or dict of
+            such; NumPy arrays (n, ...) of the same structure are yielded.
+        images: the images, to which the transform is applied.
         transform: of the network's input.
         mesh: the devices of the function.
         batch_size: B, rounded up to a multiple of the number of devices.
-        threads: that read images.
+        threads: number of threads that read images.
 
     Raises:
         BadImage: an image that cannot be read.

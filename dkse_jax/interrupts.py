@@ -1,7 +1,7 @@
-"""SIGTERM and SIGINT: the first one lets work be saved, a second one ends the program at once.
+"""SIGTERM and SIGINT: the first one allows work to be saved, a second one exits at once.
 
-A thread receives every signal through a pipe, since Python's own handlers wait for the main thread,
-which may compile for a minute.
+A thread receives every signal through a pipe, since Python's own handlers run in the main thread,
+which may be compiling for a minute.
 """
 
 import contextlib
@@ -17,10 +17,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(BaseException):
-    """A signal asked the program to end.
+    """Raised to end the program after a signal.
 
     Args:
-        number: of the signal.
+        number: the signal's.
     """
 
     def __init__(self, number: int):
@@ -30,20 +30,20 @@ class Interrupted(BaseException):
 
 @dataclasses.dataclass
 class _State:
-    received: int | None = None  # the number of the first signal that was deferred
-    deferred: bool = False  # there is work to save first
-    breakable: bool = False  # the work may be broken off anywhere
+    received: int | None = None  # the number of the first deferred signal
+    deferred: bool = False  # whether there is work to save first
+    breakable: bool = False  # whether the work may be interrupted anywhere
 
 
-_state = _State()  # of the process, as its signal handlers are
+_state = _State()  # of the process, like its signal handlers
 
 
 @contextlib.contextmanager
 def installed() -> Iterator[None]:
     """Installs the handlers, in the main thread: exit at once, or at `check` inside `deferred`.
 
-    At once is by os._exit with code 128 + the signal's number, wherever the program is: as after
-    SIGKILL, what is on the disk is whole.
+    Exits by os._exit with code 128 + the signal's number, at any point of the program: as after
+    SIGKILL, files are complete.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -65,12 +65,12 @@ def installed() -> Iterator[None]:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Keeps the first signal inside until `check`, and raises it at the end at the latest.
+    """Defers the first signal until `check`, and raises it at the end at the latest.
 
     Several processes agree instead: see `distributed.signals`.
 
     Raises:
-        Interrupted: a signal came inside that nothing has raised yet.
+        Interrupted: a signal came that has not been raised yet.
     """
     _state.deferred = True
     try:
@@ -83,12 +83,12 @@ def deferred() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Lets a signal inside `deferred` break off waiting, or work that can be repeated.
+    """Lets a signal inside `deferred` interrupt waiting, or work that can be repeated.
 
-    Has no effect with several processes, of which the others would wait for this one.
+    Has no effect with several processes, since the others would wait for this one.
 
     Raises:
-        Interrupted: from anywhere inside.
+        Interrupted: at any point inside.
     """
     _state.breakable = processes.alone()
     try:
@@ -100,7 +100,7 @@ def interruptible() -> Iterator[None]:
 
 
 def received() -> int:
-    """Returns the number of the first signal that was deferred, 0 without one."""
+    """Returns the number of the first deferred signal, 0 without one."""
     return _state.received or 0
 
 
@@ -124,7 +124,7 @@ def _watch(reader: int) -> None:
         number = data[0]
         if number not in SIGNALS:
             continue
-        # The main thread may have dealt with it, and be done, before this one wakes.
+        # The main thread may have handled the signal, and be done, before this one wakes.
         if not first or not (_state.deferred or _state.received):
             os.write(2, f"{Interrupted(number)}\n".encode())
             os._exit(128 + number)

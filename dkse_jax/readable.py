@@ -1,7 +1,7 @@
-"""The images of a split that can be read, where config.data.on_bad_image is skip.
+"""The readable images of a split, for config.data.on_bad_image = skip.
 
-One pass reads every image before training or evaluation; the workdir keeps its findings, so that a
-later start reads nothing twice and a resumed run uses the same images.
+One pass reads every image before training or evaluation; its findings are stored in the workdir,
+for later starts and so that a resumed run uses the same images.
 """
 
 import json
@@ -28,14 +28,14 @@ Skipped = tuple[str, str, str]  # the id, class and reason of an image that cann
 def readable(
     workdir: Path | None, source: Source, data_config: ConfigDict, min_side: int
 ) -> tuple[Source, list[Skipped]]:
-    """Returns the readable part of a split, and what it leaves out.
+    """Returns the readable part of a split, and the skipped images.
 
     Collective: process 0 reads the images, or the findings of an earlier start, for all.
 
     Args:
-        workdir: an existing folder, where the findings are kept; None: they are not.
+        workdir: an existing folder for the findings; None to store none.
         source: the split.
-        data_config: config.data; with on_bad_image "error" the split is returned as it is.
+        data_config: config.data; with on_bad_image "error" the split is returned unchanged.
         min_side: see `Source.read`.
 
     Raises:
@@ -57,13 +57,13 @@ def readable(
 
 
 def check_classes(whole: Source, rest: Source) -> None:
-    """Raises UserError for a class of which the rest has no image."""
+    """Raises UserError for a class without an image in the rest."""
     for label in np.setdiff1d(whole.labels, rest.labels):
         raise UserError(f'no image of the class "{whole.class_names[label]}" can be read')
 
 
 def list_skipped(workdir: Path, skipped: list[Skipped]) -> None:
-    """Writes skipped.csv, if there is anything to list."""
+    """Writes skipped.csv if images are skipped."""
     if skipped:
         with explain_disk_errors("cannot write", workdir / LIST):
             header, *lines = csv_text(("file", "label", "reason"), skipped).splitlines()
@@ -110,7 +110,7 @@ def _read_all(source: Source, threads: int, min_side: int) -> Iterator[tuple[int
 
 
 def _read_record(workdir: Path | None) -> dict[str, list[tuple[int, str]]]:
-    """Returns the record; {} if there is none, or a damaged one: the images are read again."""
+    """Returns the record; {} if it is missing or damaged: the images are then read again."""
     try:
         return json.loads((workdir / RECORD).read_text(encoding="utf-8")) if workdir else {}
     except (FileNotFoundError, ValueError):

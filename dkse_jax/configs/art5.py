@@ -12,7 +12,7 @@ from dkse_jax.configs import dkse
 
 
 def get_config(variant: str = "best") -> ConfigDict:
-    """Returns dkse:VARIANT on art5; crops and colours were tuned on books of train and val."""
+    """Returns dkse:VARIANT on art5; augmentation was tuned on books of train and val."""
     config = dkse.get_config(variant)
     config.data.source = "folder"  # --config.data.root=FOLDER
     config.data.image_size = 96
@@ -26,6 +26,6 @@ def get_config(variant: str = "best") -> ConfigDict:
     config.augment.tint = 0.03
     config.augment.greyscale = 0.0
     config.train.epochs = 100.0
-    # The best of many is worse on other books than the last, as val has few books to choose by.
+    # val has few books: the best of many checkpoints is worse on other books than the last.
     config.train.evaluate_every_epochs = 50.0
     return config

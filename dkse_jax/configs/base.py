@@ -1,4 +1,4 @@
-"""Every field with its default, as dkse_jax/config.py lists them. The other configs start here."""
+"""The config of all defaults, as listed in dkse_jax/config.py."""
 
 from ml_collections import ConfigDict
 

@@ -1,4 +1,4 @@
-"""A few minutes on a laptop: the paper's best network on small painted pictures.
+"""A few minutes on a laptop: the paper's best network on small synthetic images.
 
 python train.py --config=demo
 """

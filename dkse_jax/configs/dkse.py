@@ -1,6 +1,6 @@
 """The paper's network in all its variants: --config=dkse:VARIANT.
 
-All other fields, the hyper-parameters above all, have their defaults: the paper gives none.
+All other fields, such as the hyper-parameters, have their defaults: the paper gives none.
 """
 
 from typing import Any
@@ -32,11 +32,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "best": _block((6,), (1, 5)),
     "figure10": _block((6, 9, 12), (3, 5)),
     "none": _block((), (1, 5)),  # the same network without a block
-    # The blocks that DKSE is made of, in its place, with 32 hidden units in their gates as in best:
-    # SE by r = 4; SK, with its paper's kernels, by the paper's r = 16 and least of 32 units.
+    # The blocks that DKSE combines, with 32 hidden units in their gates as in best: SE with r = 4;
+    # SK with its paper's kernels, r = 16 and minimum of 32 units.
     "se": _block((6,), (1, 5), attention="se"),
     "sk": _block((6,), (3, 3), reduction=16, dilations=(1, 2), attention="sk"),
-    # Table 1: where the one block stands.
+    # Table 1: the position of the block.
     "table1_id6": _block((6,), (3, 5)),
     "table1_id9": _block((9,), (3, 5)),
     "table1_id12": _block((12,), (3, 5)),

@@ -1,1 +1,1 @@
-"""Several processes, on one host or on many, that make one run: one program over all devices."""
+"""Runs of several processes, on one or more hosts: one program over all devices."""

@@ -1,4 +1,4 @@
-"""The flags by which a command joins the other processes of a run."""
+"""The flags with which a command joins the other processes of a run."""
 
 from contextlib import AbstractContextManager
 

@@ -1,4 +1,4 @@
-"""How a process joins the others of a run, and how it leaves them."""
+"""Joining the other processes of a run, and leaving them."""
 
 import contextlib
 import os
@@ -13,28 +13,28 @@ from dkse_jax import interrupts
 from dkse_jax.distributed import processes, watch
 from dkse_jax.errors import UserError, tell
 
-CONNECT_SECONDS = 30  # in which the coordinator must answer
-JOIN_SECONDS = 120  # in which all processes must have joined
+CONNECT_SECONDS = 30  # limit for the coordinator to answer
+JOIN_SECONDS = 120  # limit for all processes to join
 
 
 @contextlib.contextmanager
 def join(
     distributed: bool, coordinator: str | None, count: int | None, index: int | None
 ) -> Iterator[None]:
-    """Makes this process and the others, inside, one run over the devices of all.
+    """Joins this process and the others into one run over the devices of all.
 
-    No device may have been used before. At the end all leave together; where one ends early, the
+    No device may have been used before. At the end all leave together; if one ends early, the
     others end too, and report why.
 
     Args:
-        distributed: whether there are others at all.
-        coordinator: HOST:PORT of process 0. Without it, as without the rest, JAX asks the cluster:
-            Cloud TPU, Slurm, Open MPI, Kubernetes.
-        count: of the processes.
+        distributed: whether there are other processes.
+        coordinator: HOST:PORT of process 0. Without it and the rest, JAX detects the cluster: Cloud
+            TPU, Slurm, Open MPI, Kubernetes.
+        count: number of processes.
         index: of this process, from 0.
 
     Raises:
-        UserError: the arguments do not fit, or the others cannot be reached.
+        UserError: inconsistent arguments, or the others cannot be reached.
     """
     _check(distributed, coordinator, count, index)
     if not distributed:
@@ -60,7 +60,7 @@ def join(
 def _check(
     distributed: bool, coordinator: str | None, count: int | None, index: int | None
 ) -> None:
-    """Raises UserError for arguments that do not go together."""
+    """Raises UserError for inconsistent arguments."""
     values = {"coordinator": coordinator, "processes": count, "process": index}
     given = [f"--{name}={value}" for name, value in values.items() if value is not None]
     if given and not distributed:
@@ -75,7 +75,7 @@ def _check(
 
 
 def _initialise(coordinator: str | None, count: int | None, index: int | None) -> None:
-    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM away
+    jax.config.update("jax_enable_preemption_service", False)  # it would take over SIGTERM
     if coordinator and index:
         _wait_for(coordinator)
     try:
@@ -84,7 +84,7 @@ def _initialise(coordinator: str | None, count: int | None, index: int | None) -
             count,
             index,
             initialization_timeout=JOIN_SECONDS,
-            heartbeat_timeout_seconds=60,  # `watch` is sooner
+            heartbeat_timeout_seconds=60,  # `watch` is faster
             shutdown_timeout_seconds=60,
         )
     except ValueError as error:
@@ -100,7 +100,7 @@ def _initialise(coordinator: str | None, count: int | None, index: int | None) -
 
 
 def _wait_for(coordinator: str) -> None:
-    """Raises UserError unless the address answers in time; JAX would abort without a sentence."""
+    """Raises UserError unless the address answers in time; JAX would abort without a message."""
     host, _, port = coordinator.rpartition(":")
     deadline = time.monotonic() + CONNECT_SECONDS
     while True:

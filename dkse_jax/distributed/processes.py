@@ -1,7 +1,7 @@
-"""What the processes of a run exchange beside their arrays: barriers and small JSON values.
+"""Communication between the processes of a run: barriers and small JSON values.
 
-Every process must call a function marked "Collective", in the same order as the others. Alone, a
-process gets its own answer at once, and JAX is neither imported nor started for it.
+All processes must call functions marked "Collective", in the same order. A single process gets its
+own answer at once, without importing or starting JAX.
 """
 
 import json
@@ -25,12 +25,12 @@ def is_first() -> bool:
 
 
 def index() -> int:
-    """Returns the index of this process, from 0. Of several processes it starts the devices."""
+    """Returns the index of this process, from 0; with several processes, starts the devices."""
     return 0 if alone() else sys.modules["jax"].process_index()
 
 
 def count() -> int:
-    """Returns the number of processes. Of several processes it starts the devices."""
+    """Returns the number of processes; with several, starts the devices."""
     return 1 if alone() else sys.modules["jax"].process_count()
 
 
@@ -67,7 +67,7 @@ def check_agreed(facts: dict[str, str]) -> None:
     """Compares facts, by name, between the processes. Collective.
 
     Raises:
-        UserError: on all processes; it names the first fact and process that differ from process 0.
+        UserError: on all processes, with the first fact and process that differ from process 0.
     """
     (first, host), *others = allgather((facts, socket.gethostname()))
     for number, (other, other_host) in enumerate(others, 1):

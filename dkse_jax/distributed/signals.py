@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM to one of several processes, after which all of them stop at the same step."""
+"""SIGINT and SIGTERM to one of several processes, after which all stop at the same step."""
 
 from collections.abc import Callable
 
@@ -12,12 +12,12 @@ from dkse_jax.distributed import processes
 
 
 def make_check(mesh: Mesh) -> Callable[[], None]:
-    """Returns a function to call after every step; it raises Interrupted if a signal came.
+    """Returns a function to call after every step, which raises Interrupted after a signal.
 
-    Collective: all processes raise after the same step, whichever of them got the signal. The
-    largest signal number is computed on the devices and read one step late, as metrics are, so that
-    no step waits for it. `multihost_utils.reached_preemption_sync_point` knows SIGTERM alone, and
-    takes it away from `interrupts`.
+    Collective: all processes raise after the same step, whichever got the signal. The largest
+    signal number is computed on the devices and read one step late, like metrics, so that no step
+    waits for it. `multihost_utils.reached_preemption_sync_point` supports only SIGTERM, and takes
+    it over from `interrupts`.
     """
     if processes.alone():
         return interrupts.check

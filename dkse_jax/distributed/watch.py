@@ -1,7 +1,7 @@
-"""Ends this process, with a message why, when another one is gone or none makes progress.
+"""Watchdog: ends this process with a reason when another one is gone or none makes progress.
 
-JAX's own heartbeats know neither why a process has ended nor that one hangs. Where process 0 is
-killed JAX comes first: it aborts the others as soon as their connections break.
+JAX's own heartbeats report neither why a process has ended nor that one hangs. If process 0 is
+killed, JAX is faster: it aborts the others as soon as their connections break.
 """
 
 import collections
@@ -23,13 +23,13 @@ import jax
 from dkse_jax.errors import UserError
 from dkse_jax.text import plain_text
 
-PERIOD = 1.0  # seconds between two looks at the others
+PERIOD = 1.0  # seconds between two checks of the others
 GONE_AFTER = 20.0  # seconds without a sign of life
-STUCK_AFTER = 40.0  # seconds without progress, or ten times the usual interval
-FIRST_BEATS, FIRST_STUCK_AFTER = 3, 600.0  # before these, data and connections are opened
-LINGER = 4.0  # seconds in which the reason of a process that ends reaches the others
+STUCK_AFTER = 40.0  # seconds without progress, or ten times the median interval
+FIRST_BEATS, FIRST_STUCK_AFTER = 3, 600.0  # during the first beats, data and connections open
+LINGER = 4.0  # seconds for the reason of a process that ends to reach the others
 
-Sign = dict[str, Any]  # of life: host, looks, beats, and once known the reason why it ends
+Sign = dict[str, Any]  # of life: host, looks, beats, and "ended", the reason of its end
 
 
 @dataclasses.dataclass
@@ -52,7 +52,7 @@ _progress = _Progress()  # of this process's main thread
 
 
 def heartbeat() -> None:
-    """Notes that the main thread has done one more step or batch."""
+    """Records that the main thread has finished a step or a batch."""
     now = time.monotonic()
     if not _progress.paused:
         _progress.intervals.append(now - _progress.last)
@@ -61,7 +61,7 @@ def heartbeat() -> None:
 
 @contextlib.contextmanager
 def working(*, paused: bool = False) -> Iterator[None]:
-    """Expects `heartbeat` again and again inside; without it, this process counts as stuck."""
+    """Expects regular calls of `heartbeat` inside; without them, this process counts as stuck."""
     before, _progress.paused, _progress.last = _progress.paused, paused, time.monotonic()
     try:
         yield
@@ -70,7 +70,7 @@ def working(*, paused: bool = False) -> Iterator[None]:
 
 
 def pause() -> contextlib.AbstractContextManager[None]:
-    """Expects no heartbeat inside, where one piece of work may take long, such as a checkpoint."""
+    """Expects no heartbeat inside, for work that may take long, such as a checkpoint."""
     return working(paused=True)
 
 
@@ -94,7 +94,7 @@ def watching() -> Iterator[None]:
         _leave_reason(sign, "; ".join(map(str, error.args)))
         raise
     except Exception as error:
-        # An exchange with a process that is gone fails too: the watcher names it, and exits.
+        # An exchange with a process that is gone fails as well: the watcher names it, and exits.
         time.sleep(GONE_AFTER + LINGER)
         _leave_reason(sign, f"{type(error).__name__}: {error}".partition("\n")[0])
         raise
@@ -104,9 +104,9 @@ def watching() -> Iterator[None]:
 
 
 def _exchange(sign: Sign) -> tuple[int, dict[int, Sign]]:
-    """Replaces this process's sign for all to read; returns its index, and all signs by index.
+    """Publishes this process's sign; returns its index, and all signs by index.
 
-    They are kept in the key-value store of jax.distributed, by process 0. It has no public name.
+    They are in the key-value store of jax.distributed, on process 0, which has no public API.
     """
     from jax._src.distributed import global_state as state
 
@@ -118,7 +118,7 @@ def _exchange(sign: Sign) -> tuple[int, dict[int, Sign]]:
 
 def _watch(sign: Sign, over: threading.Event) -> None:
     signs: dict[int, Sign] = {}
-    seen: dict[int, tuple[Sign, float]] = {}  # each one's last sign, and when it came
+    seen: dict[int, tuple[Sign, float]] = {}  # each process's last sign and its time
     while not over.wait(PERIOD):
         sign.update(looks=sign["looks"] + 1, beats=_progress.beats)
         try:
@@ -157,7 +157,7 @@ def _name(signs: dict[int, Sign], index: int) -> str:
 
 
 def _leave_reason(sign: Sign, reason: str) -> None:
-    """Lets the others know why this process is about to end: they end for the same reason."""
+    """Publishes why this process is about to end: the others end for the same reason."""
     sign["ended"] = reason
     with contextlib.suppress(jax.errors.JaxRuntimeError):  # process 0 is gone
         if _exchange(sign)[0] == 0:  # the signs go with process 0
@@ -165,6 +165,6 @@ def _leave_reason(sign: Sign, reason: str) -> None:
 
 
 def _end(reason: str) -> None:
-    """Exits at once: the main thread may wait for what never comes."""
+    """Exits at once, since the main thread may wait forever."""
     os.write(2, f"{plain_text(reason)}\n".encode())
     os._exit(1)

@@ -1,4 +1,4 @@
-"""The network's log-probabilities for every example of a split."""
+"""Log-probabilities of all examples of a split."""
 
 import sys
 import time
@@ -23,15 +23,15 @@ def predict(
     batch_size: int,
     threads: int,
 ) -> np.ndarray:
-    """Log-probabilities (N, K) of all N examples of a split, in its order.
+    """Computes the log-probabilities (N, K) of all N examples of a split, in its order.
 
-    The last batch is padded and its padding dropped, so that every example counts once. A
-    batch is enlarged to a multiple of the number of devices. Long splits show their progress.
-    Every process reads the examples of its own devices, and has the results of all.
+    The padding of the last batch is dropped, so that every example counts once. Batches are
+    enlarged to a multiple of the number of devices; progress is logged. Every process reads the
+    examples of its own devices, and gets the results of all.
     """
     with watch.pause():
         classify = forward(variables)
-    started = told = time.monotonic()
+    started = logged = time.monotonic()
     parts: list[np.ndarray] = []
     done = 0
     results = stream(classify, source, transform, mesh, batch_size=batch_size, threads=threads)
@@ -39,8 +39,8 @@ def predict(
         parts.append(rows)
         done += len(rows)
         now = time.monotonic()
-        if now - told > 5:
+        if now - logged > 5:
             left = (now - started) / done * (len(source) - done)
             print(f"evaluated {done}/{len(source)}  left {left:.0f} s", file=sys.stderr)
-            told = now
+            logged = now
     return np.concatenate(parts)

@@ -1,4 +1,4 @@
-"""Grad-CAM on pictures of a judged split: one PNG for each class."""
+"""Grad-CAM overlays for an evaluated split: one PNG for each class."""
 
 import pathlib
 import re
@@ -21,10 +21,10 @@ from dkse_jax.evaluation import pictures
 from dkse_jax.evaluation.gradcam import grad_cam
 from dkse_jax.sharding import batch_sharding, replicated, round_up_to_devices
 
-MAX_EXAMPLES = 100  # of a class; more would make a picture too tall to look at
+MAX_EXAMPLES = 100  # of a class; more would make a figure too tall to view
 
 _BATCH = 8  # Grad-CAM at an early stage needs as much memory for an image as training
-_GAP = 6  # pixels between a picture and its overlay
+_GAP = 6  # pixels between an image and its overlay
 
 Explain = Callable[..., jax.Array]
 
@@ -32,14 +32,14 @@ Explain = Callable[..., jax.Array]
 def make_explain(
     model: nn.Module, variables: dict[str, Any], transform: Transform, stage: str, mesh: Mesh
 ) -> Explain:
-    """Returns the jitted function of images and classes that gives their maps: see `grad_cam`.
+    """Returns the jitted function of images and classes that computes their maps: see `grad_cam`.
 
     Args:
         model: of the run.
-        variables: of the model; every process of the run has them whole.
+        variables: of the model, replicated on all processes.
         transform: of the images, uint8 (B, S, S, 3), for classes (B,); maps are (B, H, W).
         stage: one of `map_stages`.
-        mesh: devices of this process, whose number divides B.
+        mesh: the devices, all of this process; their number divides B.
     """
     whole, split = replicated(mesh), batch_sharding(mesh)
 
@@ -48,7 +48,7 @@ def make_explain(
         return grad_cam(model, variables, normalise(images, transform), classes, stage=stage)
 
     own = jax.device_put(jax.device_get(variables), whole)
-    # With several processes jit takes no NumPy arrays that are divided over devices.
+    # With several processes, jit accepts no NumPy arrays for sharded arguments.
     return lambda images, classes: explain(own, *jax.device_put((images, classes), split))
 
 
@@ -64,20 +64,20 @@ def write_overlays(
     threads: int,
     mesh: Mesh,
 ) -> list[pathlib.Path]:
-    """Writes folder/<class>.png for every class that has examples, and returns the paths.
+    """Writes folder/<class>.png for every class with examples; returns the paths.
 
-    A picture shows each of the `choose_examples`: the square that the network sees, beside it what
-    speaks for the class predicted, and below both classes. Each map is scaled by its own maximum.
+    A figure shows each of the `choose_examples`: the square that the network sees, beside it the
+    overlay for the predicted class, and below both classes. Each map is scaled by its maximum.
 
     Args:
-        folder: to write; it is made.
-        explain: what `make_explain` gives.
+        folder: a new folder.
+        explain: of `make_explain`.
         stage: its stage.
-        source: the judged split.
-        log_probabilities: (N, K), what the evaluation found for the split.
+        source: the evaluated split.
+        log_probabilities: (N, K) of the split.
         transform: of the network's input.
-        count: examples of each class.
-        threads: that read pictures.
+        count: number of examples of each class.
+        threads: number of threads that read images.
         mesh: of `make_explain`.
     """
     folder.mkdir()
@@ -114,28 +114,27 @@ def write_overlays(
 
 
 def choose_examples(scores: np.ndarray, of_class: np.ndarray, count: int) -> list[int]:
-    """Spreads the examples to show evenly over all of a class, ordered by its log-probability.
+    """Chooses examples evenly spread over a class, ordered by its log-probability, stably.
 
-    The first is the surest one, the last the one most surely taken for something else (or the
-    least sure, where all are right), and right and wrong ones come about as often as in the class.
-    Equals keep their order; where there are not more than `count`, all are chosen.
+    The first is the most confident one, the last the most confident mistake, if any, and the share
+    of mistakes is about that of the class. All are chosen if there are at most `count`.
 
     Args:
         scores: (N,) log-probabilities of the class.
         of_class: (N,) bool, the examples of the class.
-        count: 1 or more.
+        count: at least 1.
     """
     members = np.flatnonzero(of_class)
     ordered = members[np.argsort(-scores[members], kind="stable")]
-    places = np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int)
-    return ordered[places].tolist()
+    indices = np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int)
+    return ordered[indices].tolist()
 
 
 def file_names(class_names: Sequence[str]) -> list[str]:
-    """A PNG's name for each class: the class's own wherever any file system takes it.
+    """Returns a PNG's name for each class: its own if every file system accepts it.
 
-    Otherwise what is unsafe becomes "_", and the number of the class comes first. No two names
-    differ by case alone.
+    Otherwise the index of the class comes first, and unsafe characters become "_". No two names
+    differ only by case.
     """
     times = Counter(map(str.casefold, class_names))
     safe = re.compile(r"\w([\w -]{0,48}\w)?")  # no dot; at most 4 bytes for a character
@@ -148,9 +147,9 @@ def file_names(class_names: Sequence[str]) -> list[str]:
 
 
 def overlay(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """The picture (S, S, 3) uint8 in pale grey, tinted by its map (H, W) up to red at the maximum.
+    """Draws an image (S, S, 3) uint8 in pale grey, tinted by its map (H, W), red at the maximum.
 
-    A map that is zero everywhere leaves it grey.
+    A map of zeros leaves it grey.
     """
     side = picture.shape[0]
     share = np.asarray(heat, np.float32) / max(float(heat.max()), np.finfo(np.float32).tiny)
@@ -162,7 +161,7 @@ def overlay(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 
 def _pair(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """The picture (S, S, 3) and its overlay, side by side on white."""
+    """Draws an image (S, S, 3) and its overlay side by side on white."""
     gap = np.full((picture.shape[0], _GAP, 3), 255, np.uint8)
     return np.concatenate([picture, gap, overlay(picture, heat)], axis=1)
 
@@ -176,7 +175,7 @@ def _maps(
     threads: int,
     mesh: Mesh,
 ) -> np.ndarray:
-    """(n, H, W): the maps of the chosen examples for the classes predicted."""
+    """Computes (n, H, W): the maps of the chosen examples for their predicted classes."""
     part = subset(source, np.array(chosen))
     batch_size = round_up_to_devices(_BATCH, mesh)
     maps, done = [], 0

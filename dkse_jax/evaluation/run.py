@@ -1,4 +1,4 @@
-"""From a workdir to a report: no flag of the training has to be repeated."""
+"""Evaluation of a run: from its workdir to a report, without flags of the training."""
 
 import os
 from pathlib import Path
@@ -35,22 +35,22 @@ def evaluate(
 ) -> dict[str, Any]:
     """Evaluates a run's best checkpoint on a split of its data, or on all images under root.
 
-    Writes workdir/eval/<split> and prints a summary. Of several processes each returns the metrics,
-    and the first writes.
+    Writes workdir/eval/<split> and prints a summary. Each of several processes returns the metrics;
+    only process 0 writes.
 
     Args:
         workdir: of the run.
         split: train, val or test; all, with a root.
-        root: of other images than the run's.
-        gradcam: examples of each class to explain (see `overlays.write_overlays`), if any.
+        root: a folder of other images than the run's.
+        gradcam: number of examples of each class to explain (see `overlays.write_overlays`).
         stage: the map that Grad-CAM explains; by default the network's last.
         mesh: the devices to run on; by default all.
 
     Returns:
-        What metrics.json holds: see `report.write_report`.
+        The content of metrics.json: see `report.measure`.
 
     Raises:
-        UserError: there is no such run, checkpoint, split, folder or stage, or the data changed.
+        UserError: the run, checkpoint, split, folder or stage does not exist, or the data changed.
     """
     run = read_run(workdir)
     stage = _stage_to_explain(run.network, run.transform.size, gradcam, stage)
@@ -60,7 +60,7 @@ def evaluate(
     facts["the evaluated data"] = f"{split} ({fingerprint(source)[:12]})"
     processes.check_agreed(facts)
     trained = restore(run, runtime.default_mesh() if mesh is None else mesh)
-    # Other images may have the names of a split: nothing of them is kept.
+    # Other images may have the names of a split: their findings are not kept.
     kept_in = run.workdir if root is None else None
     source, skipped = readable(kept_in, source, run.config.data, run.transform.size)
     log(f"evaluating step {trained.step} on {split}: {len(source)} images")
@@ -102,7 +102,7 @@ def evaluate(
 def _stage_to_explain(
     model: nn.Module, image_size: int, count: int | None, stage: str | None
 ) -> str | None:
-    """The stage that Grad-CAM is to look at; None where no examples are to be explained."""
+    """Returns the stage for Grad-CAM; None if no examples are to be explained."""
     if count is None:
         if stage is not None:
             raise UserError(f"--stage={stage} needs --gradcam=N, the examples of each class")
@@ -113,7 +113,7 @@ def _stage_to_explain(
 
 
 def choose_source(run: Run, split: str, root: Path | None) -> Source:
-    """Returns the split of the run's data, checked to be unchanged, or all images under root."""
+    """Loads the split of the run's data, checked to be unchanged, or all images under root."""
     if split not in (*SPLITS, "all"):
         raise UserError(f'--split is "{split}"{nearest(split, (*SPLITS, "all"))}')
     if (root is None) == (split == "all"):

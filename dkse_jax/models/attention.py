@@ -33,7 +33,7 @@ SK_LEAST_HIDDEN = 32  # L of Eq. 4 of Li et al. 2019
 
 
 class Gate(nn.Module):
-    """Squeeze and excitation, F_ex(F_sq(u)): pool -> FC C/r -> ReLU -> FC -> a weight per channel.
+    """Squeeze and excitation, F_ex(F_sq(u)): pool -> FC C/r -> ReLU -> FC -> a gate per channel.
 
     kind: shared_sigmoid is one gate for all branches; branch_sigmoid is one gate for each branch;
     selective_softmax is the same with weights that sum to 1 over the branches.
@@ -47,7 +47,7 @@ class Gate(nn.Module):
 
     @nn.compact
     def __call__(self, u: jax.Array) -> jax.Array:
-        """(B, H, W, C) -> (B, n, 1, 1, C): n is 1 for the shared gate, else `branches`."""
+        """Computes (B, H, W, C) -> (B, n, 1, 1, C); n is 1 for a shared gate, else `branches`."""
         batch, channels = u.shape[0], u.shape[-1]
         gates = 1 if self.kind == "shared_sigmoid" else self.branches
         dense = partial(
@@ -65,10 +65,10 @@ class Gate(nn.Module):
 
 
 class SE(nn.Module):
-    """Squeeze-and-excitation: weighs each channel of x by a sigmoid gate computed from x.
+    """Squeeze-and-excitation: scales each channel of x by a sigmoid gate computed from x.
 
-    The paper's fully connected layers have biases (use_bias); at a DKSE block's position they have
-    none, as that block's gate has none.
+    The paper's fully connected layers have biases (use_bias); in place of a DKSE block they have
+    none, like that block's gate.
     """
 
     reduction: int = 4
@@ -77,13 +77,13 @@ class SE(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """(B, H, W, C) -> (B, H, W, C), in training as in evaluation."""
+        """Computes (B, H, W, C) -> (B, H, W, C), in training as in evaluation."""
         gate = Gate(reduction=self.reduction, use_bias=self.use_bias, dtype=self.dtype, name="gate")
         return x * gate(x)[:, 0]
 
 
 class Branch(nn.Module):
-    """One branch of the block: a dense k×k convolution that keeps the channels, -> norm -> ReLU.
+    """One branch of a block: a dense k×k convolution -> norm -> ReLU, with unchanged channels.
 
     branch_norm "none" leaves out the norm and the ReLU.
     """
@@ -104,7 +104,7 @@ class Branch(nn.Module):
             self.norm = inherit(self, BatchNorm)(self.features)
 
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """(B, H, W, features) -> the same shape."""
+        """Computes (B, H, W, features) -> the same shape."""
         if self.branch_norm == "none":
             return self.conv(x, train=train)
         return conv_norm(self.conv, self.norm, x, train=train)
@@ -113,10 +113,10 @@ class Branch(nn.Module):
 class DKSE(nn.Module):
     """The dual-kernel squeeze-and-excitation block: V = Σ_i U_i · F_ex(F_sq(Σ_j U_j)) (Eq. 9).
 
-    U_i is branch i's map. There is no residual, and nothing after the sum. As many branches as
-    kernel_sizes; dilations defaults to 1 for each. Raises UserError for fields that do not fit.
-    With a shared gate this is SE of the sum of the branches; it is the ReLU of each branch
-    (branch_norm "bn_relu") that keeps them from being one larger convolution.
+    U_i is branch i's map, one for each of kernel_sizes; dilations defaults to 1 for each. There is
+    no residual, and nothing after the sum. With a shared gate this is SE of the sum of the
+    branches, which are not one larger convolution because of their ReLUs (branch_norm "bn_relu").
+    Raises UserError for inconsistent fields.
     """
 
     kernel_sizes: tuple[int, ...] = (1, 5)
@@ -140,7 +140,7 @@ class DKSE(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """(B, H, W, C) -> (B, H, W, C)."""
+        """Computes (B, H, W, C) -> (B, H, W, C)."""
         dilations = self.dilations or (1,) * len(self.kernel_sizes)
         branch = inherit(self, Branch)
         branches = [
@@ -181,8 +181,8 @@ class SK(nn.Module):
 
     U_i is branch i's map, convolution -> norm -> ReLU; a is the softmax over the branches of
     FC(ReLU(norm(FC(pool(Σ_j U_j))))), without biases and with max(C / reduction, 32) hidden units:
-    Eqs. 1-6 of Li et al. 2019. The branches are dense (one group), as DKSE's are, where SKNet-50
-    takes 32 groups. As many branches as kernel_sizes. Raises UserError for fields that do not fit.
+    Eqs. 1-6 of Li et al. 2019. The branches, one for each of kernel_sizes, are dense, like DKSE's;
+    SKNet-50 has 32 groups. Raises UserError for inconsistent fields.
     """
 
     kernel_sizes: tuple[int, ...] = (3, 3)
@@ -198,7 +198,7 @@ class SK(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """(B, H, W, C) -> (B, H, W, C)."""
+        """Computes (B, H, W, C) -> (B, H, W, C)."""
         batch, channels = x.shape[0], x.shape[-1]
         maps = [
             inherit(self, Branch)(channels, k, d, name=f"branch_{i}")(x, train=train)
@@ -226,7 +226,7 @@ def _sum(maps: list[jax.Array]) -> jax.Array:
 def check_branches(
     kernel_sizes: tuple[int, ...], dilations: tuple[int, ...], reduction: int
 ) -> None:
-    """Raises UserError where the branches of a block are wrong or do not fit each other."""
+    """Raises UserError for invalid or inconsistent branches of a block."""
     if not kernel_sizes or min(kernel_sizes) < 1:
         raise UserError(f"kernel_sizes is {kernel_sizes}: give one positive size for each branch")
     if len(dilations) != len(kernel_sizes) or min(dilations) < 1:
@@ -245,7 +245,7 @@ def check_block(
     gate: str,
     branch_norm: str,
 ) -> None:
-    """Raises UserError where the fields of a DKSE block are wrong or do not fit each other."""
+    """Raises UserError for invalid or inconsistent fields of a DKSE block."""
     check_branches(kernel_sizes, dilations, reduction)
     if gate not in GATES:
         raise UserError(f'no gate "{gate}"{nearest(gate, GATES)}')

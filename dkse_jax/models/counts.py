@@ -1,9 +1,9 @@
 """Parameters and multiply-accumulates (MACs) of a network, layer by layer (Eqs. 10-12).
 
-Both are read off the program that JAX traces, so that they hold for any network and cannot drift
-from it. A convolution costs M·N·h·w·C·C' / groups (Eq. 10), taps on padding included, as papers
-count; that makes M·N·h·w·C + M·N·C·C' of a separable one (Eq. 11). Norms, activations, pooling and
-biases cost no MACs here. A FLOP count is twice the MACs.
+Both are counted in the program that JAX traces, so that they hold for any network and stay in sync
+with it. A convolution costs M·N·h·w·C·C' / groups (Eq. 10), taps on padding included, as in papers;
+a separable one M·N·h·w·C + M·N·C·C' (Eq. 11). Norms, activations, pooling and biases count as 0.
+FLOPs are twice the MACs.
 """
 
 import math
@@ -28,9 +28,9 @@ class Layer(NamedTuple):
 
 
 def count(model: nn.Module, image_size: int) -> list[Layer]:
-    """Returns the layers of the network in the order in which they run on one RGB image.
+    """Returns the layers of the network in order of execution on one square RGB image.
 
-    Nothing is computed: the plain form of the network is traced on shapes alone.
+    Traces the plain form of the network on shapes, without computing.
     """
     model = plain_form(model)
     image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)

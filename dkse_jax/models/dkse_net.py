@@ -18,7 +18,7 @@ from dkse_jax.ops.forms import ANY, Target
 
 NORM_PLACEMENTS = ("all", "second_layer_only")
 
-# The paper's layer ID, channels as a multiple of the stem's, stride. A block can have a missing ID.
+# The paper's layer ID, channels as a multiple of the stem's, stride. Missing IDs are of blocks.
 SEPARABLE = (
     (3, 2, 1),
     (4, 4, 2),
@@ -35,18 +35,17 @@ SEPARABLE = (
 class DKSENet(nn.Module):
     """The DKSE classifier; layers, stages and parameters are numbered by the paper's layer IDs.
 
-    width: channels of the stem. positions: which of IDs 6, 9, 12 hold a block of the kind that
-    attention names: `DKSE` with the fields kernel_sizes, dilations, reduction, gate and
-    branch_norm; `SK` with the first three; `SE` with the reduction; or none. norm_placement "all"
-    normalises after the second layer and every pointwise convolution, "second_layer_only" (the
-    paper's literal words) after the second layer; the blocks' own norms follow branch_norm.
-    dropout_*: rates, before and after the global average pool. ops: the form of the arithmetic
-    (auto | plain | fast). dtype: of the activations; parameters, statistics and logits are of at
-    least float32. remat: the backward pass keeps what enters a separable convolution or a block and
-    computes again what is inside. merge_stem: whether the first two layers are computed as one
-    convolution; by default unless ops is plain, but with auto in training on CPU alone. target: the
-    devices to trace for, which auto depends on. Raises UserError for values that do not exist or do
-    not fit.
+    width: channels of the stem. positions: the IDs, of 6, 9, 12, that hold a block. attention: the
+    block: `DKSE` with the fields kernel_sizes, dilations, reduction, gate and branch_norm; `SK`
+    with the first three; `SE` with the reduction; or none. norm_placement: "all" normalises after
+    the second layer and every pointwise convolution, "second_layer_only" (the paper's literal
+    words) after the second layer; the blocks' own norms follow branch_norm. dropout_*: rates,
+    before and after the global average pool. ops: the form of the arithmetic (auto | plain | fast).
+    dtype: of the activations; parameters, statistics and logits are of at least float32. remat:
+    the backward pass keeps the input of each separable convolution and block and recomputes the
+    inside. merge_stem: whether the first two layers are computed as one convolution; by default
+    unless ops is plain, but with auto in training only on CPU. target: the devices to trace for,
+    which auto depends on. Raises UserError for unknown or inconsistent values.
     """
 
     num_classes: int
@@ -86,12 +85,12 @@ class DKSENet(nn.Module):
     def __call__(
         self, images: jax.Array, *, train: bool = False
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """(B, H, W, 3) -> the logits (B, num_classes), and every named stage in order.
+        """Computes the logits (B, num_classes) of (B, H, W, 3), and all named stages in order.
 
-        A stage is the output of the layer of that name; pre_logits, in every network, is what the
-        classifier sees, (B, C), before dropout. (What `jax.jit` returns is sorted by name.)
-        train: normalise by the batch (apply with mutable=["batch_stats"]) and drop out (with an rng
-        "dropout"). Raises UserError for images below 32 pixels.
+        A stage is the output of the layer of that name; pre_logits, in every network, is the
+        classifier's input, (B, C), before dropout. (`jax.jit` sorts stages by name.) train:
+        normalises by the batch (apply with mutable=["batch_stats"]) and applies dropout (needs an
+        rng "dropout"). Raises UserError for images below 32 pixels.
         """
         check_image_size(images, LEAST_IMAGE_SIZES["dkse_net"], "DKSENet")
         separable = partial(inherit(self, SeparableConv), norm=self.norm_placement == "all")

@@ -1,4 +1,4 @@
-"""The inference form of a network: what its weights alone decide, computed once."""
+"""The inference form of a network: all values that depend on weights alone, computed once."""
 
 from functools import partial
 from typing import Any
@@ -16,14 +16,14 @@ def fold(
     """Returns the variables with a collection "precomputed" added, for faster evaluation.
 
     It holds kernels with BatchNorm folded in, and one kernel each for linear branches and for a
-    merged stem (see `DKSENet`). `model.apply(folded, images, train=False)` gives the logits of
+    merged stem (see `DKSENet`). `model.apply(folded, images, train=False)` equals
     `model.apply(variables, images, train=False)` to rounding, for images of any size.
 
     Args:
         model: a network of `dkse_jax.models`.
-        variables: its params and batch_stats. Fold again when they change.
-        image_size: any size in pixels that the network takes.
-        transform_kernels: whether to transform, too, the kernels that the model convolves by
+        variables: its params and batch_stats; fold again when they change.
+        image_size: any size in pixels that the network accepts.
+        transform_kernels: whether to transform also the kernels that the model convolves by
             Winograd's algorithm: those of a model whose target is a CPU, or whose ops are fast.
     """
     if not transform_kernels and getattr(model, "ops", "plain") != "plain":

@@ -1,4 +1,4 @@
-"""What the networks are made of: dense convolutions, norms, fully connected layers."""
+"""Layers of the networks: dense convolutions, norms, fully connected layers."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,8 +17,8 @@ from dkse_jax.ops.norm import batch_norm
 from dkse_jax.ops.plain import wide_dtype
 from dkse_jax.ops.winograd import transform_kernel, winograd_conv
 
-# The papers' initialisations differ, and the paper of DKSE gives neither its own nor the norm's
-# constants: these are ours. Kernels that feed a ReLU get twice the variance. A depthwise kernel
+# The papers' initialisations differ, and the paper of DKSE gives neither its own nor the constants
+# of its norms: these are ours. Kernels before a ReLU get twice the variance. A depthwise kernel
 # (k, k, 1, C) has a fan-in of k·k.
 he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
 lecun_normal = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
@@ -27,7 +27,7 @@ NORM_EPSILON = 1e-5
 
 
 def check_image_size(images: jax.Array, least: int, network: str) -> None:
-    """Raises UserError where images (B, H, W, 3) have fewer than `least` pixels a side."""
+    """Raises UserError if images (B, H, W, 3) have fewer than `least` pixels a side."""
     height, width = images.shape[1:3]
     if min(height, width) < least:
         raise UserError(
@@ -37,7 +37,7 @@ def check_image_size(images: jax.Array, least: int, network: str) -> None:
 
 
 def precomputed(module: nn.Module, name: str, make: Callable[[], Any]) -> Any:
-    """Returns make(), which depends on weights alone, or what `fold` has kept of it."""
+    """Returns make(), which depends on weights alone, or its value stored by `fold`."""
     if module.has_variable("precomputed", name):
         return module.get_variable("precomputed", name)
     value = make()
@@ -47,17 +47,17 @@ def precomputed(module: nn.Module, name: str, make: Callable[[], Any]) -> Any:
 
 
 def is_folding(module: nn.Module) -> bool:
-    """Returns whether `fold` is running the network to collect what weights alone decide."""
+    """Returns whether `fold` is running the network."""
     return module.is_mutable_collection("precomputed") and not module.is_initializing()
 
 
 def conv_in_evaluation(
     module: nn.Module, x: jax.Array, make: Callable[[], jax.Array], **options: Any
 ) -> jax.Array:
-    """Convolves x with the kernel make(), or with what `fold` has kept of it.
+    """Convolves x with the kernel make(), or with its value stored by `fold`.
 
-    `fold` keeps a kernel transformed where `conv` is certain to use Winograd's algorithm. options:
-    of `ops.conv`.
+    `fold` stores a transformed kernel if `conv` is certain to use Winograd's algorithm. options: of
+    `ops.conv`.
     """
     if module.has_variable("precomputed", "winograd_kernel"):
         transformed: jax.Array = module.get_variable("precomputed", "winograd_kernel")
@@ -75,7 +75,7 @@ def inherit[**P, M](parent: Any, layer: Callable[P, M]) -> Callable[P, M]:
 
 
 def plain_form(model: nn.Module) -> nn.Module:
-    """Returns the network with each of its layers computed by itself, as lax does."""
+    """Returns the network with each of its layers computed separately by lax."""
     fields: dict[str, Any] = {"ops": "plain", "merge_stem": None}
     return model.clone(**{name: fields[name] for name in fields if hasattr(model, name)})
 
@@ -125,7 +125,7 @@ class Conv(nn.Module):
     def __call__(
         self, x: jax.Array, *, train: bool = False, slope: jax.Array | None = None
     ) -> jax.Array:
-        """Convolves x, weighs each channel of the result by slope (features,), adds the bias."""
+        """Convolves x, scales each channel of the result by slope (features,), adds the bias."""
         pad = self.padding
         options: dict[str, Any] = {
             "stride": self.stride,
@@ -166,7 +166,7 @@ class BatchNorm(nn.Module):
         self.var = self.variable("batch_stats", "var", jnp.ones, shape, wide)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Normalises x (B, H, W, features) by its own statistics and moves the running ones."""
+        """Normalises x (B, H, W, features) by its own statistics; updates the running averages."""
         y, *batch = batch_norm(
             x,
             self.scale,
@@ -182,7 +182,7 @@ class BatchNorm(nn.Module):
         return y
 
     def scale_and_bias(self) -> tuple[jax.Array, jax.Array]:
-        """Returns factor and summand (features,) of normalising by the running statistics."""
+        """Returns scale and bias (features,) of the normalisation by the running statistics."""
 
         def both() -> tuple[jax.Array, jax.Array]:
             slope = self.scale * lax.rsqrt(self.var.value + self.epsilon)
@@ -194,7 +194,7 @@ class BatchNorm(nn.Module):
 def conv_norm(
     layer: Callable[..., jax.Array], norm: BatchNorm, x: jax.Array, *, train: bool
 ) -> jax.Array:
-    """Applies layer (without a bias), then norm: in evaluation, by a bias and a scaled kernel."""
+    """Applies a layer without bias, then norm: in evaluation as a scaled kernel and a bias."""
     if train:
         return norm(layer(x, train=True))
     slope, shift = norm.scale_and_bias()
@@ -218,7 +218,7 @@ class ConvNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """(B, H, W, C) -> (B, H', W', features)."""
+        """Computes (B, H, W, C) -> (B, H', W', features)."""
         conv = inherit(self, Conv)(
             x.shape[-1],
             self.features,
@@ -244,7 +244,7 @@ class ConvReLU(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """(B, H, W, C) -> (B, H', W', features)."""
+        """Computes (B, H, W, C) -> (B, H', W', features)."""
         conv = inherit(self, Conv)(
             x.shape[-1],
             self.features,
@@ -265,7 +265,7 @@ class DenseReLU(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """(B, C) -> (B, features)."""
+        """Computes (B, C) -> (B, features)."""
         wide = wide_dtype(self.dtype)
         dense = nn.Dense(
             self.features, kernel_init=he_normal, dtype=self.dtype, param_dtype=wide, name="dense"

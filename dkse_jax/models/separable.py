@@ -42,7 +42,7 @@ class DepthwiseConv(nn.Module):
     def __call__(
         self, x: jax.Array, *, train: bool = False, slope: jax.Array | None = None
     ) -> jax.Array:
-        """Convolves every channel of x and weighs the result by slope (features,)."""
+        """Convolves every channel of x and scales the result by slope (features,)."""
 
         def kernel() -> jax.Array:
             return scaled(self.kernel, slope).astype(self.dtype)
@@ -65,9 +65,9 @@ class DepthwiseConv(nn.Module):
         train: bool = False,
         slope: jax.Array | None = None,
     ) -> jax.Array:
-        """Returns this layer's result for first(images), in one convolution: VALID ones.
+        """Computes this layer, which must be VALID, of first(images) in one convolution.
 
-        form: in training, of `conv_then_depthwise`.
+        form: that of `conv_then_depthwise` in training.
         """
         images, depthwise = images.astype(self.dtype), scaled(self.kernel, slope)
         if train:
@@ -106,10 +106,10 @@ class DepthwiseNormReLU(nn.Module):
     def __call__(
         self, x: jax.Array, images: jax.Array, first: Conv, *, train: bool = False
     ) -> jax.Array:
-        """x (B, H, W, features), which is first(images), -> (B, H', W', features).
+        """Computes x (B, H, W, features), which is first(images), -> (B, H', W', features).
 
-        Merged, both layers' result is computed from the images at once, without x. train: normalise
-        by the batch, update the statistics.
+        If merged, computes both layers from the images at once, without x. train: normalises by the
+        batch and updates the running averages.
         """
         form = self.ops if self.merge is None else "fast" if self.merge else "plain"
         form = form_on(self.target, form) if train else form
@@ -134,7 +134,7 @@ class SeparableConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """(B, H, W, C) -> (B, H', W', features), H' = ceil(H / stride)."""
+        """Computes (B, H, W, C) -> (B, H', W', features), H' = ceil(H / stride)."""
         channels = x.shape[-1]
         depthwise = inherit(self, DepthwiseConv)(channels, stride=self.stride, name="depthwise")
         x = depthwise(x, train=train)
@@ -146,9 +146,9 @@ class SeparableConv(nn.Module):
 
 
 def is_pointwise_kernel(path: tuple[Any, ...]) -> bool:
-    """Returns whether `path` into the parameters leads to a separable convolution's 1×1 kernel.
+    """Returns whether `path` is that of a separable convolution's 1×1 kernel in the parameters.
 
-    The paper puts its L2 penalty on these alone. path: a key path of `jax.tree_util`, or the names.
+    Only these have the paper's L2 penalty. path: a key path of `jax.tree_util`, or the names.
     """
     names = tuple(getattr(key, "key", key) for key in path)
     return names[-2:] == ("pointwise", "kernel")

@@ -13,8 +13,8 @@ from dkse_jax.ops.pointwise import pointwise_conv
 from dkse_jax.ops.winograd import transform_kernel, winograd_conv, winograd_gradients
 
 Padding = Literal["SAME", "VALID"] | tuple[tuple[int, int], tuple[int, int]]
-# Of input and of output. With 64, a step of training takes 0.5 to 0.8 of lax's time on maps of 25
-# pixels or more; with 32, as long; with 16, longer.
+# Of input and output. With 64, a train step takes 0.5 to 0.8 of lax's time on maps of 25 pixels or
+# more; with 32 the same time; with 16 a longer one.
 MIN_WINOGRAD_CHANNELS = 64
 
 
@@ -32,9 +32,9 @@ def conv(
 
     padding: SAME as XLA pads, VALID, or the pixels ((above, below), (left, right)). form: plain is
     `lax.conv_general_dilated`. fast is a matrix product for 1×1 kernels, Winograd's algorithm for
-    3×3 and 5×5 ones (stride 1, undilated, SAME), and lax for the rest. auto is that on CPU, where
-    it pays: in float32 and with channels enough. Both have a reverse-mode derivative only. target:
-    see `Target`. Raises UserError for an unknown form.
+    3×3 and 5×5 ones (stride 1, undilated, SAME), and lax for the rest. auto is fast on CPU where
+    that is faster: in float32 and with MIN_WINOGRAD_CHANNELS. Both have only a reverse-mode
+    derivative. target: see `Target`. Raises UserError for an unknown form.
     """
     check_form(form, "conv")
     kh, kw = kernel.shape[:2]
@@ -61,7 +61,7 @@ def takes_winograd(
     form: str = "auto",
     target: Target = ANY,
 ) -> bool:
-    """Returns whether `conv` is certain to use Winograd's algorithm, on the target."""
+    """Returns whether `conv` is certain to use Winograd's algorithm on the target."""
     fast = form_on(target, form) == "fast"
     return fast and _is_winograd(kernel, stride, dilation, padding, form)
 

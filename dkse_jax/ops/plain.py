@@ -1,4 +1,4 @@
-"""What the plain forms of convolutions share."""
+"""Common parts of the plain forms of convolutions."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ Pads = str | tuple[tuple[int, int], ...]
 def lax_conv(
     x: jax.Array, kernel: jax.Array, stride: int, dilation: int, padding: Pads, groups: int = 1
 ) -> jax.Array:
-    """Convolves x (B, H, W, C) with kernel (kh, kw, C / groups, C') as `lax` does."""
+    """Convolves x (B, H, W, C) with kernel (kh, kw, C / groups, C') by `lax`."""
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -24,5 +24,5 @@ def lax_conv(
 
 
 def wide_dtype(dtype: DTypeLike) -> jnp.dtype:
-    """Returns the dtype to sum values of `dtype` in: at least float32."""
+    """Returns the dtype for sums of values of `dtype`: at least float32."""
     return jnp.promote_types(dtype, jnp.float32)

@@ -1,4 +1,4 @@
-"""Training, told top to bottom."""
+"""Training, top to bottom."""
 
 import contextlib
 import dataclasses
@@ -40,18 +40,18 @@ def train(
     mesh: Mesh | None = None,
     profile: Steps | None = None,
 ) -> None:
-    """Trains what the config describes, or goes on where an earlier start in workdir ended.
+    """Trains by the config, or resumes the training of an earlier start in workdir.
 
     Args:
         config: of the run.
         workdir: of the run.
-        mesh: to train on; by default all devices, of which config.devices.fsdp divide the state.
-        profile: the first and last step of a profiler trace, which goes to workdir/profile.
+        mesh: to train on; by default all devices, with config.devices.fsdp along the second axis.
+        profile: the first and last step of a profiler trace in workdir/profile.
 
     Raises:
         UserError: a mistake in the config, the data or the workdir, before anything is written
             or compiled; or a loss that is not finite, a full disk, too little memory.
-        Interrupted: by a signal; what was trained until then is saved.
+        Interrupted: by a signal; the last step is saved.
     """
     workdir = Path(workdir)
     if processes.is_first():
@@ -73,7 +73,7 @@ def train(
         if config.data.on_bad_image == "skip":
             plan = make_setup(config, readable_splits(plan, workdir), mesh)
         state, step = restored_state(workdir, target)
-        # A run interrupted while it judged its weights has saved them unevaluated.
+        # A run that was interrupted in an evaluation has saved its weights unevaluated.
         unevaluated = step > 0 and plan.is_due(step) and not checkpoint.read_metrics(workdir, step)
         announce(
             config, plan.model, plan.splits, workdir, mesh, step=step, last_step=plan.last_step
@@ -119,19 +119,19 @@ def train_loop(
     unevaluated: bool,
     profile: Steps | None,
 ) -> None:
-    """Every step from the state's to the plan's last, with what is written and saved on the way.
+    """Trains from the state's step to the plan's last; writes the journal and checkpoints.
 
     Args:
-        plan: of the run.
+        plan: the run's setup.
         workdir: its folder, locked.
         journal: open.
         train_step: compiled.
         forward: see `make_forward`.
-        state: after the step that is the newest in workdir, or fresh.
-        unevaluated: whether that step's verdict on val is still to be had.
+        state: the newest one in workdir, or the initial one.
+        unevaluated: whether that state's metrics on val are missing.
 
     Raises:
-        UserError: a loss that is not finite, or a disk that is full.
+        UserError: a loss that is not finite, or a full disk.
         Interrupted: by a signal; the last step is saved.
     """
     config, examples = plan.config, plan.splits["train"]
@@ -157,7 +157,7 @@ def train_loop(
             progress.update(number, line["loss"], line["accuracy"], waited)
             unrecorded = None
 
-    def judge() -> dict[str, float]:
+    def evaluated() -> dict[str, float]:
         with progress.paused(), interrupts.interruptible():
             on_val = evaluate(plan, forward, state)
         journal.write(step, "val", on_val)
@@ -169,7 +169,7 @@ def train_loop(
 
     try:
         if unevaluated:
-            checkpoint.write_metrics(workdir, step, judge())
+            checkpoint.write_metrics(workdir, step, evaluated())
         items = traced(with_waits(batches), step + 1, profile, workdir / "profile")
         for batch, waited in items:
             watch.heartbeat()
@@ -178,12 +178,12 @@ def train_loop(
             with jax.profiler.StepTraceAnnotation("train", step_num=step + 1):
                 state, metrics = train_step(state, images, labels)
             step += 1
-            # One step late: to read this step's metrics now would leave the devices idle.
+            # One step late, since reading this step's metrics now would leave the devices idle.
             record()
             unrecorded = step, metrics, batch, waited
             if plan.is_due(step) or step % config.train.checkpoint_every_steps == 0:
                 record()
-                save(judge() if plan.is_due(step) else {})
+                save(evaluated() if plan.is_due(step) else {})
                 saved = step
             check_signals()
     except interrupts.Interrupted:
@@ -196,12 +196,12 @@ def train_loop(
 
 
 def training_part(state: TrainState) -> dict[str, Any]:
-    """What only training needs of the state; the rest is state.variables()."""
+    """Returns the part of the state beside its variables, which only training needs."""
     return {"step": state.step, "opt_state": state.opt_state}
 
 
 def restored_state(workdir: Path, target: TrainState) -> tuple[TrainState | None, int]:
-    """The newest undamaged state in a workdir and its step; (None, 0) without one."""
+    """Restores the newest undamaged state in a workdir and its step; (None, 0) without one."""
     found = checkpoint.restore_newest(workdir, target.variables(), training_part(target))
     if found is None:
         return None, 0
@@ -210,7 +210,7 @@ def restored_state(workdir: Path, target: TrainState) -> tuple[TrainState | None
 
 
 def compiled(train_step: Any, state: TrainState, config: ConfigDict, mesh: Mesh) -> TrainStep:
-    """The train step, compiled for batches of the config's shape; says so, and how long it took."""
+    """Compiles the train step for batches of the config's shape; logs the time."""
     size, batch_size = config.data.image_size, config.train.batch_size
     images = jax.ShapeDtypeStruct((batch_size, size, size, 3), np.uint8)
     labels = jax.ShapeDtypeStruct((batch_size,), np.int32)
@@ -223,7 +223,7 @@ def compiled(train_step: Any, state: TrainState, config: ConfigDict, mesh: Mesh)
 
 
 def with_waits(batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
-    """Each batch with the seconds that it was waited for."""
+    """Yields each batch with the seconds of waiting for it."""
     iterator = iter(batches)
     while True:
         start = time.monotonic()
@@ -235,10 +235,10 @@ def with_waits(batches: Iterable[Batch]) -> Iterator[tuple[Batch, float]]:
 
 
 def training_line(plan: Setup, step: int, metrics: Metrics, batch: Batch) -> dict[str, Any]:
-    """One step's numbers for the journal.
+    """Returns one step's numbers for the journal.
 
     Raises:
-        UserError: the loss or the gradient is not finite; what is on disk is older than that.
+        UserError: the loss or the gradient is not finite.
     """
     numbers = {name: float(value) for name, value in jax.device_get(metrics).items()}
     examples = batch_hash(plan.splits["train"], batch["index"])
@@ -253,7 +253,7 @@ def training_line(plan: Setup, step: int, metrics: Metrics, batch: Batch) -> dic
 
 
 def evaluate(plan: Setup, forward: Forward, state: TrainState) -> dict[str, float]:
-    """Accuracy and loss over the whole of val; prints them."""
+    """Computes and logs accuracy and loss over the whole of val."""
     split = plan.splits["val"]
     log_probabilities = predict(
         forward,

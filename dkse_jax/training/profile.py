@@ -11,7 +11,7 @@ Steps = tuple[int, int]  # the first and the last step
 
 
 def check_steps(steps: Steps, first_step: int, last_step: int) -> None:
-    """Raises UserError unless the steps are among those still to be trained."""
+    """Raises UserError unless the steps are among those to be trained."""
     if steps[0] < first_step or steps[1] > last_step:
         raise UserError(
             f"--profile is {steps[0]}-{steps[1]}, but the steps to train are {first_step} to"
@@ -29,7 +29,7 @@ def traced[Item](
             if steps and step == steps[0]:
                 jax.profiler.start_trace(str(folder))
                 tracing = True
-            # The metrics of a step are read during the next one: only then has it ended.
+            # A step has ended when its metrics are read, during the next one.
             if tracing and steps and step == steps[1] + 2:
                 jax.profiler.stop_trace()
                 tracing = False

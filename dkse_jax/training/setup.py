@@ -1,4 +1,4 @@
-"""What a config and its data amount to: all that a run needs and that no step changes."""
+"""The setup of a run from its config and data: everything that no step changes."""
 
 import dataclasses
 from pathlib import Path
@@ -25,7 +25,7 @@ from dkse_jax.training.state import TrainState, create_state
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """A run before its first step.
+    """The constant parts of a run.
 
     Attributes:
         config: the run's.
@@ -33,9 +33,9 @@ class Setup:
         transform: of val and test; training normalises with it too.
         mesh: of devices.
         model: its classes are those of the splits.
-        schedule: the learning rate by the number of updates before.
-        optimizer: follows the schedule.
-        last_step: steps of the whole run.
+        schedule: number of earlier updates -> learning rate.
+        optimizer: uses the schedule.
+        last_step: number of steps of the whole run.
         evaluate_every: steps between two evaluations on val.
     """
 
@@ -63,15 +63,15 @@ class Setup:
 
 
 def make_setup(config: ConfigDict, splits: dict[str, Source], mesh: Mesh) -> Setup:
-    """Builds what training on these splits needs; compiles nothing.
+    """Builds the setup of a training on the splits; compiles nothing.
 
     Args:
         config: of the run.
         splits: "train", "val" and "test".
-        mesh: over which `sharding.check_batch_size` can divide the config's batch.
+        mesh: one that passes `sharding.check_batch_size`.
 
     Raises:
-        UserError: a mistake in the config, or a config that does not fit the splits.
+        UserError: a mistake in the config, or a config that does not match the splits.
     """
     examples = len(splits["train"])
     last_step = steps(config, examples)
@@ -95,7 +95,7 @@ def make_setup(config: ConfigDict, splits: dict[str, Source], mesh: Mesh) -> Set
 
 
 def readable_splits(setup: Setup, workdir: Path) -> dict[str, Source]:
-    """Returns the splits without the unreadable images of train and val, which it lists."""
+    """Returns the splits without unreadable images of train and val; writes their list."""
     splits, skipped = dict(setup.splits), []
     for name in ("train", "val"):
         splits[name], of_split = readable(
@@ -109,13 +109,13 @@ def readable_splits(setup: Setup, workdir: Path) -> dict[str, Source]:
 
 
 def evaluation_interval(config: ConfigDict, examples: int) -> int:
-    """Steps between two evaluations on val."""
+    """Returns the steps between two evaluations on val."""
     epochs = config.train.evaluate_every_epochs
     return max(1, round(epochs * examples / config.train.batch_size))
 
 
 def describe_inputs(splits: dict[str, Source], transform: Transform) -> dict[str, Any]:
-    """Returns, as a JSON tree, what the weights belong to: class names, transform, examples."""
+    """Returns the inputs of a run as a JSON tree: class names, transform, splits."""
     return {
         "class_names": list(splits["train"].class_names),
         "transform": dataclasses.asdict(transform)

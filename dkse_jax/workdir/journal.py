@@ -20,20 +20,20 @@ _KEYS = ("loss", "accuracy", "learning_rate", "gradient_norm", "batch")
 
 
 class Journal:
-    """Appends to `metrics.jsonl`, and to TensorBoard event files where tensorboardX is installed.
+    """Writes `metrics.jsonl`, and TensorBoard event files if tensorboardX is installed.
 
-    The file holds one JSON object a line and no times, so that the file of a resumed run is
-    byte for byte that of an uninterrupted one. Of several processes, process 0 alone writes.
+    The file has one JSON object a line, without times, so that the file of a resumed run equals
+    that of an uninterrupted one. Of several processes, only process 0 writes.
 
     Args:
         workdir: an existing folder.
-        start_step: the step of the checkpoint that the run goes on from: later lines are
+        start_step: the step of the checkpoint from which the run resumes: later lines are
             dropped; 0 for a new run, which starts an empty file.
-        tensorboard: also writes event files, to `<workdir>/tensorboard`.
-        unevaluated: whether start_step will be judged on val once more; its line is dropped too.
+        tensorboard: whether to write event files to `<workdir>/tensorboard`.
+        unevaluated: whether start_step will be evaluated again on val; its line is dropped too.
 
     Raises:
-        UserError: when a line other than the last one is damaged, or the disk is full.
+        UserError: a line other than the last one is damaged, or the disk is full.
     """
 
     def __init__(
@@ -61,15 +61,15 @@ class Journal:
             )
 
     def write(self, step: int, split: str, values: Mapping[str, float | int | str]) -> None:
-        """Writes one line, which no crash of the program can lose.
+        """Writes one line, unbuffered, so that a crash of the program does not lose it.
 
         Args:
             step: the number of steps done.
             split: "train", "val" or "test".
-            values: finite plain numbers and texts, named as in _KEYS.
+            values: finite numbers and texts, with names of _KEYS.
 
         Raises:
-            UserError: when the disk is full.
+            UserError: the disk is full.
         """
         if unknown := sorted(set(values) - set(_KEYS)):
             raise ValueError(f"metrics.jsonl has no key {unknown[0]}")
@@ -77,7 +77,7 @@ class Journal:
         line = json.dumps({"step": step, "split": split, **values}, allow_nan=False)
         rest = (line + "\n").encode()
         with explain_disk_errors("cannot write", self._path):
-            while rest:  # a disk that is nearly full takes a part, and refuses the next one
+            while rest:  # a nearly full disk accepts a part, and refuses the next one
                 rest = rest[self._file.write(rest) :]
         if self._events is not None:
             for key, value in values.items():
@@ -103,7 +103,7 @@ class Journal:
 
 
 def _drop_after(path: Path, step: int, unevaluated: bool) -> None:
-    """Keeps the lines of steps 1 to `step`, at once or not at all."""
+    """Keeps only the lines of steps 1 to `step`, atomically."""
 
     def is_kept(line: dict[str, Any]) -> bool:
         again = unevaluated and line["step"] == step and line["split"] != "train"
@@ -116,20 +116,20 @@ def _drop_after(path: Path, step: int, unevaluated: bool) -> None:
             if is_kept(json.loads(line)):
                 kept.append(line)
         except (ValueError, KeyError, TypeError) as error:
-            if number < len(lines):  # a killed run leaves at most its last line half written
+            if number < len(lines):  # only the last line of a killed run may be incomplete
                 raise UserError(f"line {number} of {path} is damaged") from error
     write_atomically(path, "".join(line.decode() + "\n" for line in kept))
 
 
 class Progress:
-    """Prints a line about the training now and then, and one at the last step.
+    """Logs a line about the training every PROGRESS_SECONDS, and one at the last step.
 
-    Rates are those since the line before, without the time spent `paused`. The first step, which
-    compiles, counts in no rate.
+    Rates are since the previous line, without the time spent `paused` and without the first step,
+    which compiles.
 
     Args:
-        total_steps: of the whole run.
-        steps_per_epoch: need not be whole.
+        total_steps: number of steps of the whole run.
+        steps_per_epoch: may be fractional.
         batch_size: images a step.
     """
 
@@ -139,19 +139,19 @@ class Progress:
         self._batch_size = batch_size
         self._paused = 0.0
         self._window_start: float | None = None  # None before the first step
-        self._steps = 0  # in the window, as is the time waited
+        self._steps = 0  # in the window, like the time waited
         self._waited = 0.0
         self._losses: list[float] = []
         self._accuracies: list[float] = []
 
     def update(self, step: int, loss: float, accuracy: float, waited_seconds: float) -> None:
-        """Takes in one finished step.
+        """Adds one finished step.
 
         Args:
             step: the number of steps done.
-            loss: the mean over the batch, as is `accuracy`.
-            accuracy: from 0 to 1.
-            waited_seconds: how long this step waited for its batch.
+            loss: mean over the batch.
+            accuracy: mean over the batch, from 0 to 1.
+            waited_seconds: time that this step waited for its batch.
         """
         now = time.monotonic() - self._paused
         self._losses.append(loss)
@@ -170,7 +170,7 @@ class Progress:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Takes what is done inside, such as an evaluation, out of the rates."""
+        """Excludes the time spent inside, such as an evaluation, from the rates."""
         start = time.monotonic()
         try:
             yield
@@ -194,7 +194,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Returns "40 s", "12 min" or "3 h 20 min"."""
+    """Formats seconds as in "40 s", "12 min" or "3 h 20 min"."""
     if round(seconds) < 60:
         return f"{round(seconds)} s"
     minutes = round(seconds / 60)
