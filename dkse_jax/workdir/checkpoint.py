@@ -62,7 +62,8 @@ def save(
     folder = root / str(step)
     with explain_disk_errors(f"cannot save step {step} in", root), watch.pause():
         if processes.is_first():
-            _make_room(root, step, _size((variables, training)))
+            leaves = jax.tree.leaves((variables, training))
+            _make_room(root, step, sum(leaf.nbytes for leaf in leaves))
         processes.barrier("a checkpoint is begun")
         try:
             _write_arrays(folder, variables, training)
@@ -204,10 +205,6 @@ def _write_arrays(folder: Path, variables: Tree, training: Tree) -> None:
 def _by_one_device(array: jax.Array) -> jax.Array:
     """The copy of one device where all have one: orbax would compile a program to share it out."""
     return array.addressable_data(0) if array.is_fully_replicated else array
-
-
-def _size(tree: Tree) -> int:
-    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
 
 def _checkpointer() -> ocp.Checkpointer:
