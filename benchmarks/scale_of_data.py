@@ -27,6 +27,7 @@ from dkse_jax.data.sources import record_files, records
 from dkse_jax.data.sources.listing import Example
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.data.tools import pack
+from dkse_jax.files import digest_of
 
 COUNTS = (10_000, 100_000, 1_000_000)
 IN_SHARD = 4096
@@ -81,7 +82,7 @@ def generate(folder: Path, count: int) -> None:
             name = record_files.array_name(split, array)
             np.save(folder / name, values)
             file = folder / name
-            files[name] = (file.stat().st_size, record_files.digest_of(file))
+            files[name] = (file.stat().st_size, digest_of(file))
     manifest = record_files.Manifest(list(CLASSES), shards, files, hashlib.sha256().hexdigest())
     (folder / record_files.MANIFEST).write_text(json.dumps(dataclasses.asdict(manifest)))
 

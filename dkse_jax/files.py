@@ -3,25 +3,64 @@
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dkse_jax.errors import UserError
+from dkse_jax.text import plain_text
+
+if TYPE_CHECKING:
+    from etils import epath
 
 LOCK_FILE = "lock"
 
 
+@contextlib.contextmanager
+def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
+    """Yields the path of a draft, a new file or folder, that replaces `path` at the end.
+
+    A reader sees the old content or the new, also after a crash of the machine. After an error the
+    draft is removed and `path` is as it was.
+
+    Args:
+        path: in an existing folder.
+        shared: whether other processes may replace it at the same time.
+    """
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp" if shared else f"{path.name}.tmp")
+    try:
+        yield draft
+        sync(draft)
+        if draft.is_dir() and path.exists():  # a folder cannot be renamed onto another
+            with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as old:
+                path.rename(Path(old, path.name))
+                draft.rename(path)
+        else:
+            draft.replace(path)
+        sync(path.parent)
+    except BaseException:
+        if draft.is_dir():
+            shutil.rmtree(draft, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
+
+
 def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file's content: readers, also after a crash, find the old text or the new."""
-    draft = path.with_name(path.name + ".tmp")
-    draft.write_text(text, encoding="utf-8")
-    sync(draft)
-    draft.replace(path)
-    sync(path.parent)
+    """Replaces a file's content: a reader sees the old text or the new."""
+    with replacing(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def digest_of(file: "Path | epath.Path") -> str:
+    """Returns the SHA-256 of a file in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
@@ -46,8 +85,8 @@ def explain_disk_errors(doing: str, path: Path) -> Iterator[None]:
 
 
 def reason_of(error: Exception) -> str:
-    """Returns the first line of an error's message, or its type."""
-    return str(error).partition("\n")[0] or type(error).__name__
+    """Returns the first line of an error's text, or its type, as plain text."""
+    return plain_text(str(error).partition("\n")[0]) or type(error).__name__
 
 
 def sync(path: Path) -> None:
@@ -108,17 +147,29 @@ def check_unlocked(workdir: Path) -> None:
 
 
 def _take(descriptor: int, workdir: Path) -> None:
-    """Takes the lock, which is held while the file is open."""
+    """Takes the lock for as long as the file is open."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        owner = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
-        raise UserError(
-            f"--workdir={workdir} is in use by {owner or 'another process'}; name a new folder, or"
-            " wait for it to end"
-        ) from error
+        taken = try_lock(descriptor)
     except OSError as error:
         raise UserError(
             f"--workdir={workdir} is on a file system without locks ({error.strerror}); name a"
             " folder elsewhere"
         ) from error
+    if not taken:
+        owner = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+        raise UserError(
+            f"--workdir={workdir} is in use by {owner or 'another process'}; name a new folder, or"
+            " wait for it to end"
+        )
+
+
+def try_lock(descriptor: int) -> bool:
+    """Locks a file until it is closed; returns False if another process has locked it.
+
+    The system releases the lock when its owner ends, however that was.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -21,6 +21,16 @@ def plain_text(name: str) -> str:
     )
 
 
+def as_text(data: bytes) -> str:
+    """Decodes what `as_bytes` encoded."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def as_bytes(name: str) -> bytes:
+    """Encodes in UTF-8; bytes of a file name that are not valid text stay unchanged."""
+    return name.encode("utf-8", "surrogateescape")
+
+
 def csv_text(header: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
     """Formats a table as CSV of plain texts that no spreadsheet evaluates as a formula.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from dkse_jax import files
-from dkse_jax.files import reserve
+from dkse_jax.files import replacing, reserve, write_atomically
 
 IO = Path("/proc/self/io")
 
@@ -41,3 +41,52 @@ def test_more_than_the_disk_has_is_refused_before_it_is_allocated(tmp_path, monk
     with pytest.raises(OSError, match="No space left on device"):
         reserve(tmp_path, free + 2**40)
     assert not list(tmp_path.iterdir())
+
+
+def interrupted(path, write, shared=False):
+    with replacing(path, shared=shared) as draft:
+        write(draft)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_file_is_replaced_at_the_end_or_not_at_all(tmp_path, shared):
+    path = tmp_path / "a.txt"
+    for text in ("old", "new"):
+        before = path.read_text() if path.exists() else None
+        with replacing(path, shared=shared) as draft:
+            draft.write_text(text)
+            assert (path.read_text() if path.exists() else None) == before
+        assert path.read_text() == text
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(path, lambda draft: draft.write_text("half"), shared)
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_replaced_at_the_end_or_not_at_all(tmp_path):
+    folder = tmp_path / "report"
+    for name in ("old", "new"):
+        with replacing(folder) as draft:
+            draft.mkdir()
+            write_atomically(draft / name, "text")
+        assert [path.name for path in folder.iterdir()] == [name]
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(folder, lambda draft: draft.mkdir())
+    assert [path.name for path in tmp_path.rglob("*")] == ["report", "new"]
+
+
+def test_drafts_of_other_processes_are_not_touched(tmp_path):
+    theirs = tmp_path / "a.1.tmp"
+    theirs.write_text("theirs")
+    with replacing(tmp_path / "a", shared=True) as draft:
+        draft.write_text("ours")
+    assert theirs.read_text() == "theirs"
+
+
+def test_files_are_on_the_disk_before_and_after_they_take_their_place(tmp_path, monkeypatch):
+    events = []
+    monkeypatch.setattr(files, "sync", lambda path: events.append((path, path.exists())))
+    with replacing(tmp_path / "a") as draft:
+        draft.write_text("text")
+    assert events == [(draft, True), (tmp_path, True)]

@@ -14,6 +14,7 @@ from dkse_jax.data.augment import augment
 from dkse_jax.data.permutation import permuted
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform, autocontrast, min_side_for_crops
+from dkse_jax.text import as_bytes
 
 Batch = dict[str, np.ndarray]
 
@@ -105,7 +106,7 @@ def place(position: int, examples: int, seed: int) -> tuple[int, int]:
 def batch_hash(source: Source, index: np.ndarray) -> str:
     """Returns twelve hexadecimal digits that depend on a batch's examples and their order."""
     ids = "\n".join(source.ids[i] for i in index)
-    return hashlib.sha256(_encoded(ids)).hexdigest()[:12]
+    return hashlib.sha256(as_bytes(ids)).hexdigest()[:12]
 
 
 def fingerprint(source: Source) -> str:
@@ -113,14 +114,9 @@ def fingerprint(source: Source) -> str:
     lines = itertools.chain(source.class_names, source.ids, map(str, source.labels))
     digest, separator = hashlib.sha256(), ""
     for some in itertools.batched(lines, 2**12):  # never all ids in memory
-        digest.update(_encoded(separator + "\n".join(some)))
+        digest.update(as_bytes(separator + "\n".join(some)))
         separator = "\n"
     return digest.hexdigest()
-
-
-def _encoded(names: str) -> bytes:
-    """Encodes in UTF-8; bytes of a file name that are not valid text stay unchanged."""
-    return names.encode("utf-8", "surrogateescape")
 
 
 @functools.lru_cache(maxsize=4)  # a batch touches two epochs at most, and threads run ahead

@@ -3,7 +3,6 @@
 import json
 import os
 import pathlib
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from dkse_jax.data.sources import Source
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation import metrics, pictures
+from dkse_jax.files import replacing
 from dkse_jax.text import csv_text, plain_text
 
 FILES = ("metrics.json", "confusion.csv", "confusion.png", "predictions.csv", "mistakes.png")
@@ -75,8 +75,7 @@ def write_report(
     folder = pathlib.Path(os.path.abspath(folder))
     _refuse_other_content(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        new, old = pathlib.Path(scratch, "new"), pathlib.Path(scratch, "old")
+    with replacing(folder, shared=True) as new:
         new.mkdir()
         texts = {
             "metrics.json": json.dumps(result, indent=2, allow_nan=False) + "\n",
@@ -89,9 +88,6 @@ def write_report(
             (new / name).write_text(text, encoding="utf-8")
         pictures.confusion_png(new / "confusion.png", matrix, class_names)
         pictures.mistakes_png(new / "mistakes.png", mistakes, total=total, examples=len(labels))
-        if folder.exists():
-            folder.rename(old)  # renaming onto a folder that is not empty is an error
-        new.rename(folder)
 
 
 def summary(result: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ from dkse_jax.evaluation.report import measure, write_report
 from dkse_jax.evaluation.run import evaluate
 from dkse_jax.experiments.compare import Judged
 from dkse_jax.experiments.tables import Row
-from dkse_jax.files import write_atomically
+from dkse_jax.files import replacing, write_atomically
 from dkse_jax.models.counts import count, totals
 from dkse_jax.trained import load, read_run
 from dkse_jax.training.loop import train
@@ -147,9 +147,9 @@ def _features(split: Source, config: ConfigDict, workdir: Path) -> Described:
     if not file.exists():
         start = time.monotonic()
         features = split_features(split, config.data.threads)
-        draft = file.with_suffix(".tmp.npz")
-        np.savez(draft, features=features, seconds=time.monotonic() - start)
-        draft.replace(file)
+        seconds = time.monotonic() - start
+        with replacing(file, shared=True) as draft, draft.open("wb") as stream:
+            np.savez(stream, features=features, seconds=seconds)
     with np.load(file, allow_pickle=False) as kept:
         return Described(kept["features"], float(kept["seconds"]))
 

@@ -123,11 +123,7 @@ def restore(
 ) -> tuple[Tree, Tree | None]:
     """Returns (variables, training) of a step, in the structure and shardings of the targets.
 
-    Args:
-        workdir: of the run.
-        step: to restore.
-        variables_target: arrays or jax.ShapeDtypeStruct with shardings.
-        training_target: as variables_target; without it training is not read, and None.
+    Without a training_target only the variables are read, and training is None.
 
     Raises:
         DamagedCheckpoint: a file is not what was saved, or the step does not exist.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dkse_jax.errors import UserError
-from dkse_jax.files import write_atomically
+from dkse_jax.files import digest_of, write_atomically
 
 
 class DamagedCheckpoint(UserError):
@@ -20,12 +20,8 @@ def record_path(root: Path, step: int) -> Path:
 
 def digests(folder: Path) -> dict[str, str]:
     """Returns the SHA-256 of every file by its path relative to the folder."""
-    found = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        found[path.relative_to(folder).as_posix()] = digest
-    return found
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): digest_of(path) for path in paths}
 
 
 def own_digest(record: dict[str, Any]) -> str:

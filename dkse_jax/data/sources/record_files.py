@@ -7,7 +7,6 @@ file.
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +19,8 @@ from etils import epath
 from dkse_jax.data.sources.listing import Example
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.errors import refuse
-from dkse_jax.files import sync
-from dkse_jax.text import plain_text
+from dkse_jax.files import digest_of, reason_of, sync
+from dkse_jax.text import as_bytes, as_text
 
 NAME = "packed_images"  # of the data set, for TensorFlow Datasets
 MANIFEST = "manifest.json"  # written last: a folder with it is complete
@@ -104,12 +103,6 @@ def mistake_of(file: epath.Path, size: int, digest: str, *, through: bool) -> st
     except Exception as error:
         return f'"{file}" cannot be read: {reason_of(error)}'
     return ""
-
-
-def digest_of(file: Path | epath.Path) -> str:
-    """Returns the SHA-256 of a file, in hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def array_name(split: str, array: str) -> str:
@@ -216,21 +209,6 @@ def write_metadata(
 def is_remote(file: epath.Path) -> bool:
     """Returns whether a path is one that `open` cannot read."""
     return "://" in os.fspath(file)
-
-
-def as_text(data: bytes) -> str:
-    """Decodes what `as_bytes` encoded."""
-    return data.decode("utf-8", "surrogateescape")
-
-
-def as_bytes(name: str) -> bytes:
-    """Encodes in UTF-8; bytes of a file name that are not valid text stay unchanged."""
-    return name.encode("utf-8", "surrogateescape")
-
-
-def reason_of(error: Exception) -> str:
-    """Returns the first line of an error's message, or else its type, as plain text."""
-    return plain_text(str(error).partition("\n")[0]) or type(error).__name__
 
 
 def _is_manifest(tree: Any) -> bool:

@@ -19,17 +19,15 @@ from dkse_jax.data.sources.record_files import (
     ARRAYS,
     Manifest,
     array_name,
-    as_text,
-    digest_of,
     id_and_image,
     is_remote,
     mistake_of,
     read_manifest,
-    reason_of,
 )
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.errors import UserError, refuse
-from dkse_jax.files import cache_folder
+from dkse_jax.files import cache_folder, digest_of, reason_of, replacing
+from dkse_jax.text import as_text
 
 # Up to this total size, all shards are verified at every start, in about a second. Beyond, only
 # their sizes are compared; each record has its own hash, which is checked when it is read.
@@ -166,14 +164,10 @@ def _local(file: epath.Path, digest: str) -> str:
     with _copying:
         if copy.exists():
             return str(copy)
-        draft = copy.with_suffix(f".{os.getpid()}.partial")
-        draft.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(copy, shared=True) as draft:
             with file.open("rb") as remote, draft.open("wb") as stream:
                 shutil.copyfileobj(remote, stream, 2**20)
             if digest_of(draft) != digest:
                 refuse(f'"{file}" is damaged: its checksum is not that of the manifest')
-            draft.replace(copy)
-        finally:
-            draft.unlink(missing_ok=True)
     return str(copy)

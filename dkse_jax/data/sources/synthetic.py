@@ -15,7 +15,7 @@ from dkse_jax.console import with_progress
 from dkse_jax.data.sources import Source
 from dkse_jax.data.sources.painting import KINDS, PAINTER_VERSION, paint
 from dkse_jax.errors import UserError
-from dkse_jax.files import cache_folder
+from dkse_jax.files import cache_folder, replacing
 
 # (seed, split, kind, index, size), which determine a picture.
 Picture = tuple[int, str, str, int, int]
@@ -104,15 +104,10 @@ def _read(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 
 def _write(file: Path, array: np.ndarray) -> None:
     """Writes the pictures to the cache if possible, atomically, since a run may be killed."""
-    partial = file.with_suffix(f".{os.getpid()}.partial")
-    try:
+    with contextlib.suppress(OSError):  # read-only or full: the pictures remain in memory only
         file.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as stream:
+        with replacing(file, shared=True) as draft, draft.open("wb") as stream:
             np.save(stream, array)
-        partial.replace(file)
-    except OSError:  # read-only or full: the pictures remain in memory only
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def _paint_all(jobs: list[Picture]) -> Iterator[np.ndarray]:

@@ -3,7 +3,6 @@
 import concurrent.futures
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -27,7 +26,6 @@ from dkse_jax.data.sources.record_files import (
     Entry,
     Manifest,
     Shard,
-    digest_of,
     mistake_of,
     read_manifest,
     serialiser,
@@ -36,7 +34,13 @@ from dkse_jax.data.sources.record_files import (
 )
 from dkse_jax.data.splits import SPLITS, check_shares
 from dkse_jax.errors import refuse
-from dkse_jax.files import explain_disk_errors, sync, write_atomically
+from dkse_jax.files import (
+    digest_of,
+    explain_disk_errors,
+    replacing,
+    try_lock,
+    write_atomically,
+)
 from dkse_jax.text import plain_text
 
 SHARD_BYTES = 2**28  # of images, approximately
@@ -86,9 +90,7 @@ def _journal(folder: Path) -> Iterator[TextIO]:
     """Opens the journal of finished shards, locked against other processes."""
     path = folder / JOURNAL
     with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(file.fileno()):
             refuse(f'another process is packing into "{folder}": wait for it to end')
         yield file
         path.unlink()  # kept after an error, for the next start to resume
@@ -242,25 +244,22 @@ def _pack_shard(
     """Writes a shard, under a draft's name until complete; returns its name, size and SHA-256."""
     from array_record.python import array_record_module
 
-    file = folder / shard.name
-    draft = file.with_name(f"{file.name}.partial")
-    try:
-        # Images are compressed already, and random access needs one record a group.
-        writer = array_record_module.ArrayRecordWriter(str(draft), "group_size:1,uncompressed")
-        for number, (example, size) in enumerate(zip(shard.examples, shard.sizes, strict=True)):
-            if stop.is_set():
-                raise concurrent.futures.CancelledError
-            content = read_image_file(example.path, name=example.id)
-            if len(content) != size:
-                refuse(f'the image "{example.path}" changed while it was packed: start once more')
-            writer.write(serialise(example, content))
-            if number:
-                packed_one()
-        writer.close()
-    except RuntimeError as error:  # of the writer, such as a full disk
-        raise OSError(str(error)) from error
-    sync(draft)
-    entry = shard.name, draft.stat().st_size, digest_of(draft)
-    draft.replace(file)
-    sync(folder)
-    return entry
+    with replacing(folder / shard.name) as draft:
+        try:
+            # Images are compressed already, and random access needs one record a group.
+            writer = array_record_module.ArrayRecordWriter(str(draft), "group_size:1,uncompressed")
+            for number, (example, size) in enumerate(zip(shard.examples, shard.sizes, strict=True)):
+                if stop.is_set():
+                    raise concurrent.futures.CancelledError
+                content = read_image_file(example.path, name=example.id)
+                if len(content) != size:
+                    refuse(
+                        f'the image "{example.path}" changed while it was packed: start once more'
+                    )
+                writer.write(serialise(example, content))
+                if number:
+                    packed_one()
+            writer.close()
+        except RuntimeError as error:  # of the writer, such as a full disk
+            raise OSError(str(error)) from error
+        return shard.name, draft.stat().st_size, digest_of(draft)
