@@ -12,10 +12,10 @@ from typing import Any
 from benchmarks import cases, machine
 from benchmarks.report import table
 from configs import art5
+from dkse_jax.console import duration
 from dkse_jax.data.sources import load_splits
 from dkse_jax.errors import UserError
 from dkse_jax.files import write_atomically
-from dkse_jax.workdir.journal import duration
 
 
 def run(

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from dkse_jax.distributed import processes
 from dkse_jax.text import plain_text
@@ -14,21 +14,41 @@ def log(line: str) -> None:
         print(plain_text(line), flush=True)
 
 
-def with_progress[T](items: Iterable[T], total: int, doing: str) -> Iterator[T]:
+def with_progress[T](
+    items: Iterable[T], total: int, doing: str, size: Callable[[T], int] = lambda item: 1
+) -> Iterator[T]:
     """Yields the items, with a progress line on stderr once that takes longer than two seconds.
 
     Args:
         items: computed on demand.
-        total: their number.
+        total: the sum of their sizes.
         doing: the beginning of the line, such as "painting pictures".
+        size: of an item, such as the number of images of a batch.
     """
     start = shown = time.monotonic()
-    for done, item in enumerate(items, 1):
-        now = time.monotonic()
-        if now - start > 2 and (now - shown > 1 or done == total):
-            left = (now - start) / done * (total - done)
-            end = "\n" if done == total else ""
-            line = f"\r{doing}: {done} of {total}, {left:.0f} s left  "
-            print(line, end=end, file=sys.stderr, flush=True)
-            shown = now
-        yield item
+    done, begun = 0, False
+    try:
+        for item in items:
+            done += size(item)
+            now = time.monotonic()
+            if now - start > 2 and (now - shown > 1 or done == total):
+                line = f"{doing}: {done} of {total}, {time_left(now - start, done, total - done)}"
+                print(f"\r{line} left".ljust(72), end="", file=sys.stderr, flush=True)
+                shown, begun = now, True
+            yield item
+    finally:
+        if begun:
+            print(file=sys.stderr, flush=True)
+
+
+def time_left(elapsed: float, done: float, rest: float) -> str:
+    """Formats the time that the rest takes at the pace of what is done in `elapsed` seconds."""
+    return duration(rest * elapsed / done)
+
+
+def duration(seconds: float) -> str:
+    """Formats seconds as in "40 s", "12 min" or "3 h 20 min"."""
+    if round(seconds) < 60:
+        return f"{round(seconds)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,12 +1,11 @@
 """Log-probabilities of all examples of a split."""
 
-import sys
-import time
 from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
 
+from dkse_jax.console import with_progress
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform
 from dkse_jax.distributed import watch
@@ -31,16 +30,5 @@ def predict(
     """
     with watch.pause():
         classify = forward(variables)
-    started = logged = time.monotonic()
-    parts: list[np.ndarray] = []
-    done = 0
-    results = stream(classify, source, transform, mesh, batch_size=batch_size, threads=threads)
-    for rows in results:
-        parts.append(rows)
-        done += len(rows)
-        now = time.monotonic()
-        if now - logged > 5:
-            left = (now - started) / done * (len(source) - done)
-            print(f"evaluated {done}/{len(source)}  left {left:.0f} s", file=sys.stderr)
-            logged = now
-    return np.concatenate(parts)
+    parts = stream(classify, source, transform, mesh, batch_size=batch_size, threads=threads)
+    return np.concatenate(list(with_progress(parts, len(source), "evaluating", len)))

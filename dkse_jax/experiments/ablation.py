@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from dkse_jax import runtime
 from dkse_jax.config import steps, validate
-from dkse_jax.console import log
+from dkse_jax.console import duration, log, time_left
 from dkse_jax.data.sources import load_splits
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.experiments import runs, table_report
@@ -20,7 +20,6 @@ from dkse_jax.models import configured_model
 from dkse_jax.models.counts import count, totals
 from dkse_jax.training.estimate import guessed_seconds
 from dkse_jax.workdir import description
-from dkse_jax.workdir.journal import duration
 
 BOOTSTRAP_SAMPLES = 10_000
 CLASSIFIER_SECONDS_AN_IMAGE = 0.05  # mostly for the image's features
@@ -95,9 +94,9 @@ def run_table(
         print(f"\nrun {number} of {len(pending)}: {row.name}, seed {seed}", flush=True)
         runs.run(row, seed, base, workdir, mesh)
         guessed += costs[row.name]
-        pace = (time.monotonic() - started) / guessed
+        rest = time_left(time.monotonic() - started, guessed, planned - guessed)
         write()
-        print(f"table {table}: left {duration(pace * (planned - guessed))}", flush=True)
+        print(f"table {table}: left {rest}", flush=True)
     print(f"\n{write()}")
     log(f"files: {workdir / f'table-{table}'}.csv, .md, .png")
 

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
+from dkse_jax.console import duration
 from dkse_jax.experiments.compare import Difference
 from dkse_jax.experiments.published import Cells
 from dkse_jax.experiments.tables import Row
 from dkse_jax.files import write_atomically
 from dkse_jax.markdown import code, table
-from dkse_jax.workdir.journal import duration
 
 COLUMNS = (
     "row",

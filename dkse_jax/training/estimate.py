@@ -10,11 +10,10 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from dkse_jax.console import log
+from dkse_jax.console import duration, log
 from dkse_jax.data.sources import Source
 from dkse_jax.distributed import processes
 from dkse_jax.models.counts import count, totals
-from dkse_jax.workdir.journal import duration
 
 # Assumed training FLOP/s, counted by direct convolution, as a fraction of measured matmul FLOP/s.
 # Measured on two x86 cores: 0.7 at 299 pixels (BENCHMARKS.md), 0.5 with the block at 96 pixels and

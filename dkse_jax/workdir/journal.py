@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from dkse_jax.console import log
+from dkse_jax.console import log, time_left
 from dkse_jax.distributed import processes
 from dkse_jax.errors import UserError
 from dkse_jax.files import explain_disk_errors, write_atomically
@@ -188,14 +188,6 @@ class Progress:
             parts += [
                 f"{self._steps * self._batch_size / elapsed:.1f} images/s",
                 f"waiting for data {100 * self._waited / elapsed:.0f} %",
-                f"left {duration((self._total_steps - step) * elapsed / self._steps)}",
+                f"left {time_left(elapsed, self._steps, self._total_steps - step)}",
             ]
         return "  ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Formats seconds as in "40 s", "12 min" or "3 h 20 min"."""
-    if round(seconds) < 60:
-        return f"{round(seconds)} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -178,14 +178,6 @@ def test_progress_flushes_every_line(clock, monkeypatch):
     assert flushed == [True]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.4, "0 s"), (59.6, "1 min"), (61, "1 min"), (3599, "1 h 0 min"), (12000, "3 h 20 min")],
-)
-def test_durations(seconds, text):
-    assert journal.duration(seconds) == text
-
-
 def test_the_line_of_a_step_that_is_judged_once_more_is_dropped(tmp_path):
     with Journal(tmp_path, 0, tensorboard=False) as journal:
         for step in (1, 2, 3):
