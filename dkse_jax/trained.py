@@ -67,13 +67,13 @@ class Pictures:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a workdir says of its run, without the weights.
+    """The description of a run in its workdir, without the weights.
 
     Attributes:
         workdir: of the run.
         config: the run's, locked.
         class_names: (K,) in the order of the logits.
-        transform: from a picture to the network's input, as in evaluation.
+        transform: from an image to the network's input, as in evaluation.
         splits: of the training: the number of examples and the fingerprint by split.
         network: `apply(variables, images)` gives (logits, stages).
     """
@@ -109,7 +109,7 @@ class Trained(Run):
             images: paths, PIL images or uint8 arrays (H, W, 3).
 
         Raises:
-            UserError: a picture that cannot be read; it is named.
+            UserError: an image that cannot be read; it is named.
         """
         for log_probabilities in self._run(self.classify, images, BATCH):
             for row in log_probabilities:
@@ -166,7 +166,7 @@ class Trained(Run):
 
     @cached_property
     def classify(self) -> Callable[[ArrayLike], jax.Array]:
-        """Jitted: uint8 (B, S, S, 3), by `transform.view`, -> log-probabilities (B, K).
+        """Maps uint8 (B, S, S, 3), by `transform.view`, to log-probabilities (B, K); jitted.
 
         B is a multiple of the number of devices.
         """

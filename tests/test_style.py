@@ -20,14 +20,11 @@ BANNED = re.compile(
     r"|told|tells?|says?|said|likewise|(is|are) worth|betrays?)\b",
     re.IGNORECASE,
 )
-# Temporary: rooms that are not rewritten yet.
-LATER = ("dkse_jax/trained.py", "dkse_jax/workdir/checkpoint.py")
 
 
 def files() -> list[Path]:
-    """Returns the Python files of the packages, without the rooms of LATER."""
-    found = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
-    return [file for file in found if not any(file.is_relative_to(ROOT / room) for room in LATER)]
+    """Returns the Python files of the packages."""
+    return [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
 
 
 def docstrings(tree: ast.AST) -> Iterator[tuple[ast.AST, int, str]]:

@@ -76,7 +76,7 @@ def pause() -> contextlib.AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def watching() -> Iterator[None]:
-    """Shows the others, inside, that this process lives and makes progress, and watches them."""
+    """Publishes this process's signs of life and progress, and watches those of the others."""
     sign: Sign = {"host": socket.gethostname(), "looks": 0, "beats": 0, "ended": ""}
     try:
         _exchange(sign)

@@ -1,1 +1,1 @@
-"""From weights and a split to numbers, tables and pictures."""
+"""From weights and a split to metrics, tables and figures."""

@@ -152,7 +152,7 @@ def restore_newest(
 
 
 def _newest_good(root: Path) -> int | None:
-    """The newest undamaged step; damaged newer ones are set aside."""
+    """Returns the newest undamaged step; sets damaged newer ones aside."""
     for step in reversed(_steps(root)):
         try:
             verify(root, step)
@@ -199,7 +199,7 @@ def _write_arrays(folder: Path, variables: Tree, training: Tree) -> None:
 
 
 def _by_one_device(array: jax.Array) -> jax.Array:
-    """The copy of one device where all have one: orbax would compile a program to share it out."""
+    """Returns one device's copy of a replicated array; orbax would compile to split it."""
     return array.addressable_data(0) if array.is_fully_replicated else array
 
 
