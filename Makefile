@@ -15,7 +15,8 @@ demo: $(VENV)/installed
 	$(BIN)/python train.py --config=configs/demo.py --workdir=runs/demo
 	$(BIN)/python eval.py --workdir=runs/demo
 
-test: check
+# Style and types are checked with the newest tools and type stubs only.
+test: $(if $(filter lowest%,$(RESOLUTION)),$(VENV)/installed,check)
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 
 check: $(VENV)/installed
