@@ -172,8 +172,8 @@ def test_progress_is_shown_when_painting_is_slow(capsys, monkeypatch):
     monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
     synthetic.load_splits(32, 2, SMALL, seed=0)
     lines = capsys.readouterr().err.split("\r")
-    assert lines[1] == "painting pictures: 3 of 12, 9 s left  "
-    assert lines[-1] == "painting pictures: 12 of 12, 0 s left  \n"
+    assert lines[1] == "painting pictures: 3 of 12, 9 s left".ljust(71)
+    assert lines[-1] == "painting pictures: 12 of 12, 0 s left".ljust(71) + "\n"
 
 
 # --- separation of the classes by networks that see everything, one cue, or the colours ---
