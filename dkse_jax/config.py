@@ -37,7 +37,11 @@ _CLASSES = Rule(lambda value: value == 0 or value >= 2, "0 for all, or at least 
 FIELDS: dict[str, Field] = {
     "seed": Field(0, within(f"[0, {2**32 - 1}]"), "weights, batch order, augmentation, dropout"),
     "init_from": Field("", _ANY, "a workdir or published weights (.safetensors) to start from"),
-    "frozen": Field("", _ANY, 'prefixes of weights that are not trained, as in "stem,layer1"'),
+    "frozen": Field(
+        "",
+        _ANY,
+        'prefixes of weights that get no updates, as in "stem,layer1"; BatchNorm statistics do',
+    ),
     "model.name": Field(
         "dkse_net",
         one_of(*choices.LEAST_IMAGE_SIZES),
