@@ -26,7 +26,7 @@ from dkse_jax.models import configured_model
 from dkse_jax.models.counts import count, totals
 from dkse_jax.models.fold import fold
 from dkse_jax.models.importer import RULES, export_tensors, import_tensors
-from dkse_jax.training.loop import with_waits
+from dkse_jax.training.measure import with_waits
 from dkse_jax.training.optimizer import make_optimizer, make_schedule
 from dkse_jax.training.state import TrainState, create_state, initialise
 from dkse_jax.training.steps import make_train_step

@@ -1,6 +1,7 @@
 """The state of a training, as one pytree."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import flax
@@ -11,6 +12,7 @@ import optax
 from jax.sharding import Mesh
 
 from dkse_jax.sharding import shardings
+from dkse_jax.workdir import checkpoint
 
 
 @flax.struct.dataclass
@@ -56,3 +58,17 @@ def initialise(fresh_state: Callable[[], TrainState], mesh: Mesh) -> TrainState:
         return jax.lax.with_sharding_constraint(state, shardings(state, mesh))
 
     return jax.jit(to_global_array, compiler_options=options)()
+
+
+def training_part(state: TrainState) -> dict[str, Any]:
+    """Returns the part of the state beside its variables, which only training needs."""
+    return {"step": state.step, "opt_state": state.opt_state}
+
+
+def restored_state(workdir: Path, target: TrainState) -> tuple[TrainState | None, int]:
+    """Restores the newest undamaged state in a workdir and its step; (None, 0) without one."""
+    found = checkpoint.restore_newest(workdir, target.variables(), training_part(target))
+    if found is None:
+        return None, 0
+    step, variables, training = found
+    return TrainState(**{"batch_stats": {}} | variables, **training), step

@@ -1,16 +1,20 @@
 """One update of the weights, as a pure function that jit partitions over the devices."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from ml_collections import ConfigDict
 
+from dkse_jax import runtime
+from dkse_jax.console import log
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.models.separable import is_pointwise_kernel
 from dkse_jax.sharding import batch_sharding, replicated, shardings
@@ -96,6 +100,19 @@ def make_train_step(
         out_shardings=(None, whole),
         donate_argnums=0,
     )
+
+
+def compiled(train_step: Any, state: TrainState, config: ConfigDict, mesh: Mesh) -> TrainStep:
+    """Compiles the train step for batches of the config's shape; logs the time."""
+    size, batch_size = config.data.image_size, config.train.batch_size
+    images = jax.ShapeDtypeStruct((batch_size, size, size, 3), np.uint8)
+    labels = jax.ShapeDtypeStruct((batch_size,), np.int32)
+    log("compiling the training step ...")
+    start = time.monotonic()
+    program = train_step.lower(state, images, labels).compile()
+    runtime.return_free_memory()
+    log(f"compiled in {time.monotonic() - start:.0f} s")
+    return runtime.trimmed(program, mesh)
 
 
 def split_micro_batches(x: jax.Array, parts: int, mesh: Mesh) -> jax.Array:

@@ -11,7 +11,7 @@ from dkse_jax.data.sources import load_splits
 from dkse_jax.errors import UserError
 from dkse_jax.interrupts import Interrupted
 from dkse_jax.ops.forms import Target
-from dkse_jax.training import loop
+from dkse_jax.training import loop, measure
 from dkse_jax.training.loop import train
 from dkse_jax.training.optimizer import make_schedule
 from dkse_jax.training.setup import make_setup
@@ -125,10 +125,13 @@ def state_of(workdir, config):
 
 
 def test_a_finished_run_trains_no_further(config, tmp_path, capsys):
-    train(config, tmp_path / "run")
+    on_val = train(config, tmp_path / "run")
     before = metrics(tmp_path / "run")
+    last = json.loads(before.splitlines()[-1])
+    assert last == {"step": STEPS, "split": "val"} | on_val
+    assert on_val.keys() == {"accuracy", "loss"}
     capsys.readouterr()
-    train(config, tmp_path / "run")
+    assert train(config, tmp_path / "run") == on_val
     assert f"training is complete at step {STEPS}" in capsys.readouterr().out
     assert metrics(tmp_path / "run") == before
 
@@ -199,7 +202,7 @@ def test_training_uses_the_mesh_it_is_given(config, tmp_path, monkeypatch, capsy
 def test_the_first_number_that_is_not_finite_is_named(monkeypatch, name):
     metrics = dict.fromkeys(("loss", "accuracy", "learning_rate", "gradient_norm"), np.float32(0.5))
     plan = SimpleNamespace(splits={"train": None})
-    monkeypatch.setattr(loop, "batch_hash", lambda source, index: "ab")
+    monkeypatch.setattr(measure, "batch_hash", lambda source, index: "ab")
     assert loop.training_line(plan, 3, metrics, {"index": []}) == metrics | {"batch": "ab"}
     sentence = rf"^the {name.replace('_', ' ')} is inf at step 3, at learning rate 0.5, on batch ab"
     with pytest.raises(UserError, match=sentence):
