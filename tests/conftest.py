@@ -27,6 +27,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import base
+from tests.short import FULL, short_network
 
 # The same examples in every run, and no complaint where the machine is busy.
 hypothesis.settings.register_profile(
@@ -37,8 +38,6 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("repeatable")
-
-FULL = os.environ.get("DKSE_FAULTS") == "full"  # the whole of `make faults`
 
 
 def pytest_configure(config):
@@ -101,12 +100,20 @@ def thin_config() -> ConfigDict:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> Path:
-    """The workdir of a finished run of the thin config; to be read, not written."""
+    """The workdir of a finished run of the thin config, shortened; to be read, not written."""
     from dkse_jax.training.loop import train
 
     workdir = tmp_path_factory.mktemp("runs") / "trained"
-    train(thin_config(), workdir)
+    with short_network():
+        train(thin_config(), workdir)
     return workdir
+
+
+@pytest.fixture(scope="module")
+def short():
+    """For the whole module: `short_network`, which the workdir `trained` is of."""
+    with short_network():
+        yield
 
 
 def _variables_of(module, x):

@@ -12,6 +12,8 @@ from PIL import Image
 from dkse_jax.config import FIELDS
 from dkse_jax.configs.dkse import VARIANTS
 
+pytestmark = pytest.mark.usefixtures("short")
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 PAGES.remove(ROOT / "CHANGELOG.md")  # it names what is gone

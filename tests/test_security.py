@@ -24,6 +24,8 @@ from dkse_jax.text import plain_text
 from dkse_jax.workdir import checkpoint
 from tests.workdir.test_kept import KEPT, STEP, state
 
+pytestmark = pytest.mark.usefixtures("short")
+
 ROOT = Path(__file__).parents[1]
 # scripts/pth_to_safetensors.py is the exception: it reads pickles, where PyTorch is installed.
 PRODUCT = [

@@ -16,6 +16,8 @@ from dkse_jax.evaluation.evaluate import predict
 from dkse_jax.inference import make_forward
 from dkse_jax.ops.forms import Target
 
+pytestmark = pytest.mark.usefixtures("short")
+
 
 @pytest.fixture(scope="module")
 def loaded(trained):

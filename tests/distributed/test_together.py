@@ -12,6 +12,8 @@ from tests.faults.known import judged
 from tests.faults.pairs import pair
 from tests.training.test_steps import run
 
+pytestmark = pytest.mark.usefixtures("short")
+
 
 @pytest.fixture(scope="module")
 def folders(trained, tmp_path_factory):

@@ -37,8 +37,8 @@ def main() -> None:
         from dkse_jax.evaluation.run import evaluate
         from dkse_jax.training.loop import train
         from dkse_jax.workdir import description
-        from tests.conftest import FULL
         from tests.faults.known import judged
+        from tests.short import FULL
         from tests.training.test_steps import run
 
         assert (jax.device_count(), jax.local_device_count()) == (8, 4)

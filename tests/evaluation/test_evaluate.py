@@ -10,6 +10,8 @@ from dkse_jax.evaluation.metrics import summarise
 from dkse_jax.inference import make_forward
 from dkse_jax.models.dkse_net import DKSENet
 
+pytestmark = pytest.mark.usefixtures("short")
+
 
 @pytest.fixture(scope="module")
 def network():

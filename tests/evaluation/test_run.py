@@ -10,6 +10,8 @@ from dkse_jax.errors import UserError
 from dkse_jax.evaluation import run as evaluation_run
 from dkse_jax.evaluation.run import evaluate
 
+pytestmark = pytest.mark.usefixtures("short")
+
 NAMES = ["hatched_landscape", "stippled_landscape", "stippled_rosette"]
 
 

@@ -92,4 +92,5 @@ if __name__ == "__main__":
             module, _, function = name.partition(".")
             getattr(importlib.import_module(f"tests.faults.{module}"), function)()
     sys.argv = [script, *sys.argv[3:]]
-    runpy.run_path(str(ROOT / script), run_name="__main__")
+    with importlib.import_module("tests.short").short_network():
+        runpy.run_path(str(ROOT / script), run_name="__main__")

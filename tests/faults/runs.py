@@ -21,8 +21,8 @@ from dkse_jax.config import from_json
 from dkse_jax.data.sources import load_splits
 from dkse_jax.training.loop import restored_state
 from dkse_jax.training.setup import make_setup
-from tests.conftest import FULL
 from tests.faults.forks import LAUNCH, Fork
+from tests.short import FULL, short_network
 
 ROOT = Path(__file__).parents[2]
 THIN = f"--config={ROOT}/tests/faults/thin.py"
@@ -149,7 +149,8 @@ def _abstract_state(config_json: str) -> Any:
     """What a checkpoint of that config is restored into; traced once."""
     config = from_json(config_json)
     mesh = runtime.default_mesh(config.devices.fsdp)
-    return make_setup(config, load_splits(config.data, config.seed), mesh).abstract_state()
+    with short_network():
+        return make_setup(config, load_splits(config.data, config.seed), mesh).abstract_state()
 
 
 def writing(workdir: Path) -> bool:

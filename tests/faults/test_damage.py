@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from tests.faults import runs, saboteurs
-from tests.faults.conftest import FULL
+from tests.short import FULL
 
 MUTATIONS = 60 if FULL else 12
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.faults import runs
-from tests.faults.conftest import FULL
+from tests.short import FULL
 
 KILLS = 20 if FULL else 2
 DURING_A_WRITE = 8 if FULL else 1

@@ -14,8 +14,8 @@ from dkse_jax.data.sources import load_splits
 from dkse_jax.errors import UserError
 from dkse_jax.workdir import checkpoint
 from tests.faults import runs, saboteurs, thin
-from tests.faults.conftest import FULL
 from tests.faults.known import BATCH, brute_force, judged, noise
+from tests.short import FULL
 
 WHERE = r"at step {step}, at learning rate [\d.e+-]+, on batch [0-9a-f]{{12}}; start again"
 

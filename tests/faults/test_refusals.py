@@ -5,7 +5,7 @@ import pytest
 from dkse_jax.errors import UserError
 from dkse_jax.training.loop import train
 from tests.faults import runs, thin
-from tests.faults.conftest import FULL
+from tests.short import FULL
 
 TYPOS = [  # a flag, and what the sentence about it must name
     ("--config.train.batchsize=8", ["train.batchsize", "train.batch_size"]),

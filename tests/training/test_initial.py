@@ -15,6 +15,8 @@ from dkse_jax.training.loop import train
 from dkse_jax.workdir import checkpoint, description
 from scripts.reference_logits import draw
 
+pytestmark = pytest.mark.usefixtures("short")
+
 MESH = runtime.default_mesh()
 IMAGE, IMAGE_64 = jnp.zeros((1, 32, 32, 3)), jnp.zeros((1, 64, 64, 3))
 

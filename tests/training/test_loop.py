@@ -18,6 +18,8 @@ from dkse_jax.training.setup import make_setup
 from dkse_jax.workdir import checkpoint
 from tests.conftest import thin_config
 
+pytestmark = pytest.mark.usefixtures("short")
+
 STEPS = 10  # of the thin config
 
 

@@ -4,6 +4,8 @@ from dkse_jax.cli.train import profiled_steps
 from dkse_jax.errors import UserError
 from dkse_jax.training.loop import train
 
+pytestmark = pytest.mark.usefixtures("short")
+
 
 def test_a_trace_of_the_steps_is_written_and_the_numbers_stay(config, trained, tmp_path):
     train(config, tmp_path / "run", profile=(3, 4))

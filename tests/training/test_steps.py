@@ -18,6 +18,9 @@ from dkse_jax.training.state import create_state, initialise
 from dkse_jax.training.steps import cross_entropy, make_train_step, pointwise_l2
 from dkse_jax.workdir import checkpoint
 from tests.conftest import thin_config
+from tests.short import FULL
+
+pytestmark = pytest.mark.usefixtures("short")
 
 SCHEDULE = optax.constant_schedule(0.1)
 
@@ -122,7 +125,7 @@ def test_devices_give_one_devices_losses_in_float32(device_count, fsdp):
     one, many = (run(jnp.float32, *mesh, 5, 64, 7)[0] for mesh in ((1, 1), (device_count, fsdp)))
     assert np.median(abs(many - one).max(axis=1)) < 1e-5
     np.testing.assert_allclose(many, one, atol=1e-2, rtol=0)
-    assert (one[:, -1] < one[:, 0] - 0.1).all()
+    assert (one[:, -1] < one[:, 0]).all()
 
 
 @pytest.mark.parametrize(
@@ -152,7 +155,8 @@ def test_eight_devices_hold_an_eighth_of_the_large_arrays():
         if leaf.size >= sharding.LEAST_SHARDED
     }
     assert set(parts.values()) == {8}
-    assert len(parts) == 2 * 4  # the kernels of separable_11, 13, 14 and one branch, and momentum
+    # The kernels of separable_14 (whole, of 11 and 13 too) and of one branch, and their momentum.
+    assert len(parts) == 2 * (4 if FULL else 2)
 
 
 def trained(step, state, last_step):
