@@ -14,7 +14,7 @@ from dkse_jax.data.sources import Source, load_all, load_splits
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.distributed import processes, watch
 from dkse_jax.errors import UserError, nearest
-from dkse_jax.evaluation.evaluate import predict
+from dkse_jax.evaluation.evaluate import check_finite, predict
 from dkse_jax.evaluation.gradcam import choose_stage
 from dkse_jax.evaluation.overlays import MAX_EXAMPLES, make_explain, write_overlays
 from dkse_jax.evaluation.report import measure, summary, write_report
@@ -74,6 +74,7 @@ def evaluate(
             batch_size=run.config.eval.batch_size,
             threads=run.config.data.threads,
         )
+    check_finite(log_probabilities, split, run.config.model.dtype)
     metrics = measure(source, log_probabilities, run.config.seed, trained.step, len(skipped))
     if not processes.is_first():
         return metrics
