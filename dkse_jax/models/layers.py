@@ -172,6 +172,7 @@ class BatchNorm(nn.Module):
             self.scale,
             self.bias,
             epsilon=self.epsilon,
+            centre=self.mean.value,
             relu=self.relu,
             form=self.ops,
             target=self.target,

@@ -19,6 +19,7 @@ def batch_norm(
     bias: jax.Array,
     *,
     epsilon: float,
+    centre: jax.Array | None = None,
     relu: bool = True,
     form: str = "auto",
     target: Target = ANY,
@@ -26,21 +27,29 @@ def batch_norm(
     """Normalises each channel of x (B, H, W, C) by the batch: scale, bias (C,), then ReLU if relu.
 
     Returns (y, mean, variance): y like x, the (biased) statistics (C,) in scale's dtype, that of
-    the sums, without a gradient, for the running averages. form: plain is differentiated by JAX,
-    fast has its own rule, in reverse mode only; auto is fast on CPU. Raises UserError for an
-    unknown form.
+    the sums, without a gradient, for the running averages. centre (C,): a guess at the mean, such as
+    the running one; the closer, the smaller the rounding between the devices of the target. form:
+    plain is differentiated by JAX, fast has its own rule, in reverse mode only; auto is fast on
+    CPU. Raises UserError for an unknown form.
     """
     check_form(form, "batch_norm")
-    forward = partial(_forward, epsilon=epsilon, relu=relu)
-    gradients = partial(_gradients, epsilon=epsilon, relu=relu)
-    return in_form(form, target, forward, forward, x, scale, bias, gradients=gradients)
+    centre = jnp.zeros_like(scale) if centre is None else centre
+    options = {"epsilon": epsilon, "relu": relu, "devices": target.devices}
+    forward, gradients = partial(_forward, **options), partial(_gradients, **options)
+    return in_form(form, target, forward, forward, x, scale, bias, centre, gradients=gradients)
 
 
 def _forward(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, relu: bool
+    x: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    centre: jax.Array,
+    epsilon: float,
+    relu: bool,
+    devices: int,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     wide = x.astype(scale.dtype)
-    mean, variance = _statistics(wide)
+    mean, variance = _statistics(wide, centre, devices)
     slope = lax.rsqrt(variance + epsilon) * scale
     y = wide * _spread(slope) + _spread(bias - mean * slope)
     y = jax.nn.relu(y) if relu else y
@@ -51,13 +60,15 @@ def _gradients(
     x: jax.Array,
     scale: jax.Array,
     bias: jax.Array,
+    centre: jax.Array,
     grads: tuple[jax.Array, jax.Array, jax.Array],
     epsilon: float,
     relu: bool,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+    devices: int,
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Maps the gradient to y alone; XLA shares the statistics with the forward pass."""
     wide, grad = x.astype(scale.dtype), grads[0].astype(scale.dtype)
-    mean, variance = _statistics(wide)
+    mean, variance = _statistics(wide, centre, devices)
     deviation = lax.rsqrt(variance + epsilon)
     slope = deviation * scale
     if relu:
@@ -67,14 +78,33 @@ def _gradients(
     to_bias, to_scale = _sum(grad), _sum(grad * normalised)
     pixels = x.size // x.shape[-1]
     centred = grad - _spread(to_bias / pixels) - normalised * _spread(to_scale / pixels)
-    return (centred * _spread(slope)).astype(x.dtype), to_scale, to_bias
+    return (centred * _spread(slope)).astype(x.dtype), to_scale, to_bias, jnp.zeros_like(centre)
 
 
-def _statistics(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Computes the mean and the biased variance of each channel in one pass."""
-    pixels = x.size // x.shape[-1]
-    mean = _sum(x) / pixels
-    return mean, jnp.maximum(_sum(jnp.square(x)) / pixels - jnp.square(mean), 0)
+def _statistics(x: jax.Array, centre: jax.Array, devices: int) -> tuple[jax.Array, jax.Array]:
+    """Computes the mean and the biased variance of each channel: one pass, one exchange.
+
+    E[x²] - E[x]² cancels where the mean is large. Each device subtracts a pixel of its own from its
+    part of x first; a pixel is within √n deviations of the mean of n. What is between the devices'
+    means is squared relative to the centre, which all share, and counts where rounding is smaller.
+    """
+    shared = len(x) % devices == 0
+    parts = x.reshape(devices if shared else 1, -1, *x.shape[1:])
+    _, images, height, width, _ = parts.shape
+    pixel = lax.stop_gradient(parts[:, 0, height // 2, width // 2])  # (devices, C)
+    moved = parts - pixel[:, None, None, None, :]
+    pixels = images * height * width
+    offsets = jnp.sum(moved, (1, 2, 3)) / pixels
+    variances = jnp.sum(jnp.square(moved), (1, 2, 3)) / pixels - jnp.square(offsets)
+    means, variances = pixel + offsets, jnp.maximum(variances, 0)
+    if len(parts) == 1:
+        return means[0], variances[0]
+    from_centre = means - lax.stop_gradient(centre)[None]
+    offset, square = jnp.mean(from_centre, 0), jnp.mean(jnp.square(from_centre), 0)
+    between = square - jnp.square(offset)
+    rounding = devices * jnp.finfo(x.dtype).eps * square
+    variance = jnp.mean(variances, 0) + jnp.where(between > rounding, between, 0)
+    return lax.stop_gradient(centre) + offset, variance
 
 
 def _sum(x: jax.Array) -> jax.Array:
