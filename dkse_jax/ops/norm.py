@@ -5,6 +5,7 @@ recomputes several arrays of x's size and reads them more often.
 """
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,14 +28,14 @@ def batch_norm(
     """Normalises each channel of x (B, H, W, C) by the batch: scale, bias (C,), then ReLU if relu.
 
     Returns (y, mean, variance): y like x, the (biased) statistics (C,) in scale's dtype, that of
-    the sums, without a gradient, for the running averages. centre (C,): a guess at the mean, such as
-    the running one; the closer, the smaller the rounding between the devices of the target. form:
-    plain is differentiated by JAX, fast has its own rule, in reverse mode only; auto is fast on
-    CPU. Raises UserError for an unknown form.
+    the sums, without a gradient, for the running averages. centre (C,): a guess at the mean, such
+    as the running one; the closer, the less is rounded between the target's devices. form: plain is
+    differentiated by JAX, fast has its own rule, in reverse mode only; auto is fast on CPU. Raises
+    UserError for an unknown form.
     """
     check_form(form, "batch_norm")
     centre = jnp.zeros_like(scale) if centre is None else centre
-    options = {"epsilon": epsilon, "relu": relu, "devices": target.devices}
+    options: dict[str, Any] = {"epsilon": epsilon, "relu": relu, "devices": target.devices}
     forward, gradients = partial(_forward, **options), partial(_gradients, **options)
     return in_form(form, target, forward, forward, x, scale, bias, centre, gradients=gradients)
 
@@ -88,21 +89,20 @@ def _statistics(x: jax.Array, centre: jax.Array, devices: int) -> tuple[jax.Arra
     part of x first; a pixel is within √n deviations of the mean of n. What is between the devices'
     means is squared relative to the centre, which all share, and counts where rounding is smaller.
     """
-    shared = len(x) % devices == 0
-    parts = x.reshape(devices if shared else 1, -1, *x.shape[1:])
-    _, images, height, width, _ = parts.shape
-    pixel = lax.stop_gradient(parts[:, 0, height // 2, width // 2])  # (devices, C)
-    moved = parts - pixel[:, None, None, None, :]
-    pixels = images * height * width
-    offsets = jnp.sum(moved, (1, 2, 3)) / pixels
-    variances = jnp.sum(jnp.square(moved), (1, 2, 3)) / pixels - jnp.square(offsets)
-    means, variances = pixel + offsets, jnp.maximum(variances, 0)
-    if len(parts) == 1:
+    batch, height, width, channels = x.shape
+    parts = devices if batch % devices == 0 else 1
+    pixels = x.reshape(parts, -1, channels)
+    pixel = lax.stop_gradient(pixels[:, height // 2 * width + width // 2])  # no border: (parts, C)
+    moved = pixels - pixel[:, None, :]
+    offsets = jnp.mean(moved, 1)
+    variances = jnp.maximum(jnp.mean(jnp.square(moved), 1) - jnp.square(offsets), 0)
+    means = pixel + offsets
+    if parts == 1:
         return means[0], variances[0]
     from_centre = means - lax.stop_gradient(centre)[None]
     offset, square = jnp.mean(from_centre, 0), jnp.mean(jnp.square(from_centre), 0)
     between = square - jnp.square(offset)
-    rounding = devices * jnp.finfo(x.dtype).eps * square
+    rounding = parts * jnp.finfo(x.dtype).eps * square
     variance = jnp.mean(variances, 0) + jnp.where(between > rounding, between, 0)
     return lax.stop_gradient(centre) + offset, variance
 
