@@ -53,7 +53,7 @@ def test_names_steer_no_terminal(told):
         assert "3 classes: a\ufffdb, x\ufffd]0;t\ufffd, \ufffdc\n" in text
         assert "workdir  runs/\ufffd[2J\n" in text
         assert not set(text) & set("\x1b\x07\u200f")
-        assert len(text.splitlines()) == 5
+        assert len(text.splitlines()) == (5 if step else 7)  # two cautions about small splits
 
 
 def test_the_probe_measures_a_rate():

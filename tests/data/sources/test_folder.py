@@ -41,8 +41,11 @@ def make_listed(root, *extra):
     write_metadata(root, *rows, *extra)
 
 
-def load(root):
-    return load_folder(str(root), seed=0, val_percent=15, test_percent=15)
+def load(root, **shares):
+    config = base.get_config().data
+    config.source, config.root = "folder", str(root)
+    config.folder.update(shares)
+    return load_splits(config, seed=0)
 
 
 def test_class_folders(tmp_path):

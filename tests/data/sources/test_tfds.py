@@ -93,9 +93,9 @@ def test_load_splits_follows_the_config(root):
     data_config.source = "tfds"
     data_config.root = root
     data_config.tfds.builder = "tiny_art:1.0.0"
-    data_config.tfds.val_split = "train[35:]"
-    data_config.tfds.train_split = "train[:35]"
-    assert len(load_splits(data_config, seed=0)["val"]) == 5
+    data_config.tfds.val_split = "train[29:]"
+    data_config.tfds.train_split = "train[:29]"
+    assert len(load_splits(data_config, seed=0)["val"]) == 11
 
 
 def test_prepared_data_need_neither_their_code_nor_tensorflow(root):

@@ -135,7 +135,7 @@ def test_mistakes(images, tmp_path):
     ):
         with pytest.raises(UserError, match=sentence):
             pack.pack(str(images), str(out), seed=0, val_percent=15, test_percent=15)
-    with pytest.raises(UserError, match="both be above 0"):
+    with pytest.raises(UserError, match="val_percent must be above 0"):
         pack_images(images, tmp_path / "new", val_percent=0)
     assert not (tmp_path / "new").exists()
 
