@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 LEAST_GROUPS = 30  # of val and of test, below which there is a caution
 LEAST_OF_CLASS = 3  # groups
+_PART = 5000  # images of a split that are looked at first: mostly they show enough groups
 _ODD = np.int64(0x51ED270B7F4A7C15)  # multiplied with labels, distinguishes (label, group) pairs
 
 
@@ -31,10 +32,9 @@ def check_names(class_names: Sequence[str], where: str, report: Report = refuse)
 
 
 def check_splits(splits: Mapping[str, "Source"], where: str, report: Report = refuse) -> None:
-    """Reports splits on which a training or its measurement would be wrong.
+    """Reports a train or val without images of a class.
 
-    These are a train or val without images of a class, and an image or a group in two splits. A
-    test without images, or without those of a class, is allowed: see `cautions`.
+    A test without images, or without those of a class, is allowed: see `cautions`.
 
     Args:
         splits: "train", "val" and "test".
@@ -49,6 +49,10 @@ def check_splits(splits: Mapping[str, "Source"], where: str, report: Report = re
             continue
         for label in lacking:
             report(f'the class "{label}" of {where} has no images in {name}: {needed}')
+
+
+def check_apart(splits: Mapping[str, "Source"], where: str, report: Report = refuse) -> None:
+    """Reports each image and each group that is in two splits; arguments as of `check_splits`."""
     for image, found in _in_several({name: split.ids for name, split in splits.items()}, splits):
         report(f'the image "{image}" of {where} is in {found}: the test measures memory')
     if any(split.groups is not split.ids for split in splits.values()):
@@ -98,21 +102,28 @@ def cautions(splits: Mapping[str, "Source"]) -> list[str]:
 
 def _smallness(split: "Source") -> str:
     """Returns how few images or groups there are, in all and of the rarest class; "" if enough."""
-    groups = _hashes(split.groups)
-    total = len(np.unique(groups))
-    with np.errstate(over="ignore"):
-        pairs = np.unique(groups + split.labels.astype(np.int64) * _ODD, return_index=True)[1]
-    of_class = np.bincount(split.labels[pairs], minlength=len(split.class_names))
+    for step in (1 + len(split) // _PART, 1):
+        total, of_class = _group_counts(split, step)
+        if total >= LEAST_GROUPS and (of_class >= LEAST_OF_CLASS).all():
+            return ""
     rare = [i for i, count in enumerate(of_class) if 0 < count < LEAST_OF_CLASS]
     if not total or (total >= LEAST_GROUPS and not rare):
         return ""
-    unit = "images" if total == len(split) else "groups"
+    unit = ("image" if total == len(split) else "group") + ("s" if total > 1 else "")
     text = f"{'only ' if total < LEAST_GROUPS else ''}{total:,} {unit}"
     if rare:
         text += f', of the class "{split.class_names[rare[0]]}" only {of_class[rare[0]]}'
     if len(rare) > 1:
         text += f" (and of {len(rare) - 1} more)"
     return text
+
+
+def _group_counts(split: "Source", step: int) -> tuple[int, np.ndarray]:
+    """Returns the number of groups, and those with images of each class, of each step-th image."""
+    groups, labels = _hashes(split.groups[::step]), split.labels[::step]
+    pairs = np.unique(groups + labels * _ODD, return_index=True)[1]
+    of_class = np.bincount(labels[pairs], minlength=len(split.class_names))
+    return len(np.unique(groups)), of_class
 
 
 def _in_several(

@@ -7,7 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dkse_jax.choices import SOURCES
-from dkse_jax.data.split_checks import check_names, check_splits
+from dkse_jax.data.split_checks import check_apart, check_names, check_splits
 from dkse_jax.data.transform import Transform
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.files import expanded
@@ -59,6 +59,8 @@ def load_splits(data_config: ConfigDict, seed: int) -> dict[str, Source]:
     if data_config.classes:
         splits = _of_first_classes(splits, data_config.classes)
     check_splits(splits, where)
+    if data_config.source != "records":  # dkse-pack has checked it
+        check_apart(splits, where)
     return splits
 
 

@@ -12,7 +12,7 @@ from dkse_jax.console import log, with_progress
 from dkse_jax.data.decode import BadImage
 from dkse_jax.data.sources.folder import list_folder, sources_of
 from dkse_jax.data.sources.listing import Example, check_root
-from dkse_jax.data.split_checks import cautions, check_splits
+from dkse_jax.data.split_checks import cautions, check_apart, check_splits
 from dkse_jax.data.splits import SPLITS, check_shares
 from dkse_jax.data.tools.duplicates import DuplicateSet, ImageHash, find_duplicates, hash_image
 from dkse_jax.errors import UserError
@@ -51,6 +51,7 @@ def check(root: str, *, seed: int, val_percent: float, test_percent: float, imag
         splits = sources_of(examples)
         if given:
             check_splits(splits, f'"{root}"', mistakes.append)
+            check_apart(splits, f'"{root}"', mistakes.append)
         _log(*cautions(splits))
 
     hashes, refusals = _hash_all(examples)

@@ -32,7 +32,7 @@ from dkse_jax.data.sources.record_files import (
     write_arrays,
     write_metadata,
 )
-from dkse_jax.data.split_checks import check_splits
+from dkse_jax.data.split_checks import check_apart, check_splits
 from dkse_jax.data.splits import SPLITS, check_shares
 from dkse_jax.errors import refuse
 from dkse_jax.files import (
@@ -66,7 +66,9 @@ def pack(root: str, out: str, *, seed: int, val_percent: float, test_percent: fl
     for name in class_names:
         if name != plain_text(name).strip():  # TensorFlow Datasets stores one name a line
             refuse(f'the class "{name}" cannot be packed: its name is no plain text; rename it')
-    check_splits(sources_of(examples), f'"{root}"')
+    sources = sources_of(examples)
+    check_splits(sources, f'"{root}"')
+    check_apart(sources, f'"{root}"')
     splits = {split: [e for e in examples if e.split == split] for split in SPLITS}
     with explain_disk_errors("cannot pack into", folder):
         folder.mkdir(parents=True, exist_ok=True)
