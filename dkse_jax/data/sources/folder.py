@@ -102,7 +102,7 @@ def load_all(root: str, class_names: Sequence[str]) -> Source:
                 f'"{root}" has the class "{example.label}", which the weights do not know'
                 + nearest(example.label, names)
             )
-    return _make_source(names, examples)
+    return dataclasses.replace(_make_source(names, examples), class_names=tuple(class_names))
 
 
 def _make_source(class_names: tuple[str, ...], examples: Sequence[Example]) -> Source:
