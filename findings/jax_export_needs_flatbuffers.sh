@@ -12,13 +12,13 @@
 #   required: []
 #   serialize: ImportError Please install 'flatbuffers' in order to use Exported serialization
 #
-# Exits with 0 if this is still so, with 1 if it changed. Needs Python 3.12 or newer: PYTHON=/path/to/it, if
-# python3 is older.
+# Exits with 0 if this is still so, 1 if it changed, 2 if nothing could be installed: it needs Python
+# 3.12 or newer (PYTHON=/path/to/it if python3 is older).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install -q jax==0.12.0.1 jaxlib==0.12.0.1
+"$folder/venv/bin/python" -m pip install -q jax==0.12.0.1 jaxlib==0.12.0.1 || exit 2
 "$folder/venv/bin/python" - <<'PY'
 import sys
 from importlib.metadata import metadata, version

@@ -14,13 +14,13 @@
 #   np.int64: saved, not restored: ValueError: Unsupported type: <class 'numpy.int64'> for key: ('x',).
 #   np.float32: saved, not restored: ValueError: Unsupported type: <class 'numpy.float32'> for key: ('x',).
 #
-# Exits with 0 if this is still so, with 1 if it changed. Needs Python 3.12 or newer: PYTHON=/path/to/it, if
-# python3 is older.
+# Exits with 0 if this is still so, 1 if it changed, 2 if nothing could be installed: it needs Python
+# 3.12 or newer (PYTHON=/path/to/it if python3 is older).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install -q orbax-checkpoint==0.12.8 jax==0.12.0.1 jaxlib==0.12.0.1
+"$folder/venv/bin/python" -m pip install -q orbax-checkpoint==0.12.8 jax==0.12.0.1 jaxlib==0.12.0.1 || exit 2
 "$folder/venv/bin/python" - "$folder" 2>/dev/null <<'PY'
 import sys
 from importlib.metadata import version

@@ -12,13 +12,13 @@
 #   transposed: saved [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]], loaded [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]: WRONG
 #   every second column: saved [[0.0, 2.0], [3.0, 5.0]], loaded [[0.0, 1.0], [2.0, 3.0]]: WRONG
 #
-# Exits with 0 if this is still so, with 1 if it changed. Needs Python 3.12 or newer: PYTHON=/path/to/it, if
-# python3 is older.
+# Exits with 0 if this is still so, 1 if it changed, 2 if nothing could be installed: it needs Python
+# 3.12 or newer (PYTHON=/path/to/it if python3 is older).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install -q safetensors==0.8.0 numpy==2.5.5
+"$folder/venv/bin/python" -m pip install -q safetensors==0.8.0 numpy==2.5.5 || exit 2
 "$folder/venv/bin/python" - "$folder" <<'PY'
 import sys
 from importlib.metadata import version

@@ -18,14 +18,14 @@
 #   parquet      train[70%:80%]  promised  2, found 20
 #   parquet      train[80%:]     promised  4, found 20
 #
-# Exits with 0 if this is still so, with 1 if it changed. Needs Python 3.12 or newer: PYTHON=/path/to/it, if
-# python3 is older.
+# Exits with 0 if this is still so, 1 if it changed, 2 if nothing could be installed: it needs Python
+# 3.12 or newer (PYTHON=/path/to/it if python3 is older).
 set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/python" -m pip install -q tensorflow-datasets==4.9.10 array_record==0.8.6 \
-    pyarrow==26.0.1 2>/dev/null
+    pyarrow==26.0.1 2>/dev/null || exit 2
 "$folder/venv/bin/python" - "$folder" 2>/dev/null <<'PY'
 import sys
 from importlib.metadata import version
