@@ -11,6 +11,7 @@ from dkse_jax import runtime
 from dkse_jax.console import log
 from dkse_jax.data.pipeline import fingerprint
 from dkse_jax.data.sources import Source, load_all, load_splits
+from dkse_jax.data.split_checks import caution_of_missing
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.distributed import processes, watch
 from dkse_jax.errors import UserError, nearest
@@ -18,6 +19,7 @@ from dkse_jax.evaluation.evaluate import check_finite, predict
 from dkse_jax.evaluation.gradcam import choose_stage
 from dkse_jax.evaluation.overlays import MAX_EXAMPLES, make_explain, write_overlays
 from dkse_jax.evaluation.report import measure, summary, write_report
+from dkse_jax.files import expanded
 from dkse_jax.inference import make_forward
 from dkse_jax.readable import readable
 from dkse_jax.trained import Run, read_run, restore
@@ -54,7 +56,7 @@ def evaluate(
     """
     run = read_run(workdir)
     stage = _stage_to_explain(run.network, run.transform.size, gradcam, stage)
-    source = choose_source(run, split, None if root is None else Path(root))
+    source = choose_source(run, split, None if root is None else Path(expanded(root)))
     inputs = {"class_names": run.class_names, "splits": run.splits}
     facts = description.facts(run.config, inputs)
     facts["the evaluated data"] = f"{split} ({fingerprint(source)[:12]})"
@@ -64,6 +66,8 @@ def evaluate(
     kept_in = run.workdir if root is None else None
     source, skipped = readable(kept_in, source, run.config.data, run.transform.size)
     log(f"evaluating step {trained.step} on {split}: {len(source)} images")
+    for line in caution_of_missing(source, split if root is None else f'"{root}"'):
+        log(line)
     with watch.working():
         log_probabilities = predict(
             make_forward(trained.network, run.transform, trained.mesh),
@@ -122,6 +126,11 @@ def choose_source(run: Run, split: str, root: Path | None) -> Source:
     if root is not None:
         return load_all(str(root), run.class_names)
     source = load_splits(run.config.data, run.config.seed)[split]
+    if not len(source) and not run.splits[split]["examples"]:
+        raise UserError(
+            f"the run's data have no {split} split: name --split=val, or other images with"
+            " --split=all --root=IMAGES"
+        )
     saved = run.splits[split]
     if fingerprint(source) != saved["fingerprint"]:
         raise UserError(
