@@ -74,7 +74,7 @@ def test_the_variance_of_maps_far_from_zero(devices):
         ({"train.batch_size": 1, **SK}, "one value a channel in a batch of one image of 32 pixels"),
         (
             {"train.accumulate": 8, **SK},
-            r"sk_6/reduce/norm sees one .*config.train.accumulate=8 parts",
+            r"sk_6/reduce/norm sees .*accumulate=8 parts",
         ),
         ({"frozen": "d,l,s"}, 'frozen has "d", with which no parameter begins'),
         ({"frozen": "depthwise,dilated,dkse,logits,separable"}, "leaves nothing to train"),
