@@ -54,9 +54,9 @@ def evaluate(
     Raises:
         UserError: the run, checkpoint, split, folder or stage does not exist, or the data changed.
     """
-    run = read_run(workdir)
+    run, root = read_run(workdir), None if root is None else Path(expanded(root))
     stage = _stage_to_explain(run.network, run.transform.size, gradcam, stage)
-    source = choose_source(run, split, None if root is None else Path(expanded(root)))
+    source = choose_source(run, split, root)
     inputs = {"class_names": run.class_names, "splits": run.splits}
     facts = description.facts(run.config, inputs)
     facts["the evaluated data"] = f"{split} ({fingerprint(source)[:12]})"

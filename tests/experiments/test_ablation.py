@@ -3,9 +3,11 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 
 from configs.dkse import VARIANTS
+from dkse_jax.data.sources import load_splits, subset
 from dkse_jax.errors import UserError
 from dkse_jax.experiments import ablation, runs
 from dkse_jax.experiments.ablation import run_table
@@ -50,6 +52,15 @@ def test_a_table_is_run_and_written(one_epoch, workdir, capsys):
     assert text.startswith("`python ablate.py --seeds=1`\n\n| row ")
     assert "not run" not in text
     assert (workdir / "table-augmentation.png").stat().st_size > 5000
+
+
+def test_a_table_without_a_test_split_is_refused_before_any_run(config, tmp_path, monkeypatch):
+    splits = load_splits(config.data, 0)
+    splits["test"] = subset(splits["test"], np.array([], int))
+    monkeypatch.setattr(ablation, "load_splits", lambda *_: splits)
+    with pytest.raises(UserError, match="compares the rows on test, but the data have no test"):
+        run(config, tmp_path / "table")
+    assert not (tmp_path / "table").exists()
 
 
 def test_finished_rows_are_not_run_again(one_epoch, workdir, monkeypatch, capsys):
