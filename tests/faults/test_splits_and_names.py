@@ -13,6 +13,7 @@ from dkse_jax.errors import UserError
 from dkse_jax.training.loop import train
 from tests.data.sources.test_tfds import SortedArt, TinyArt
 from tests.faults import runs, thin
+from tests.short import FULL
 
 ENDS = (" ", "\u00a0", "\u200b", "\ufeff", "\u3000", "\t")
 
@@ -82,7 +83,7 @@ def test_parquet_files_are_refused(tmp_path):
 
 
 @pytest.mark.fault("F29", "TFDS files with a byte flipped, cut off or gone")
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(10 if FULL else 1))
 def test_a_damaged_array_record_is_named(tmp_path, seed):
     TinyArt(data_dir=tmp_path / "tfds", file_format="array_record").download_and_prepare()
     (file,) = (tmp_path / "tfds").glob("*/*/*-train.array_record*")
@@ -118,7 +119,7 @@ def test_no_test_split(tmp_path):
 
 
 @pytest.mark.fault("F30", "spaces, invisible characters and Unicode forms in labels and splits")
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(10 if FULL else 2))
 def test_spellings_that_look_the_same_are_one_name(tmp_path, seed):
     rng, labels = random.Random(seed), ("D\u00fcrer", "oil painting")
     rows = make_images(tmp_path / "images", labels)
@@ -139,7 +140,7 @@ def test_spellings_that_look_the_same_are_one_name(tmp_path, seed):
 
 
 @pytest.mark.fault("F30", "labels and groups that differ only in case, inner spaces or a dot")
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(10 if FULL else 1))
 def test_spellings_that_look_alike_are_refused(tmp_path, seed):
     rng = random.Random(seed)
     columns = "file_name,label,split,group"
