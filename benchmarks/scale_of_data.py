@@ -63,7 +63,8 @@ def generate(folder: Path, count: int) -> None:
     examples = [Example(name, path, name[:3], name, "") for name in shard_ids]
     shard = record_files.Shard("shard", examples, [os.path.getsize(path)] * IN_SHARD)
     with (folder / "journal").open("w") as journal:
-        entry = pack._pack_all([shard], folder, CLASSES, journal)["shard"]
+        digests: dict[str, list[bytes]] = {}
+        entry = pack._pack_all([shard], folder, CLASSES, journal, digests)["shard"]
     shards: dict[str, dict[str, int]] = {}
     files = {}
     for split in SPLITS:

@@ -102,6 +102,11 @@ def read_metrics(workdir: str | os.PathLike[str], step: int) -> dict[str, float]
     return read_record(_root(workdir), step)["metrics"]
 
 
+def digest(workdir: str | os.PathLike[str], step: int) -> str:
+    """Returns the SHA-256 of a saved step's record, which has that of every file."""
+    return own_digest(read_record(_root(workdir), step))
+
+
 def write_metrics(workdir: str | os.PathLike[str], step: int, metrics: dict[str, float]) -> None:
     """Adds the metrics to a step that was saved before it was evaluated.
 
