@@ -68,8 +68,8 @@ def seen_of(rows: np.ndarray | None, split: str, source: Source) -> tuple[np.nda
     counts = f"{trained:,} were trained on, {int(found.chosen.sum()):,} chosen on"
     if not found.known:
         log(
-            "what the weights were trained on before this run is unknown: some of these images may "
-            "be among it"
+            "not everything that the weights were trained on is known: some of these images may be"
+            " among it"
         )
     if split in ("train", "val"):
         log(f"the weights were {'trained' if split == 'train' else 'chosen'} on this split")

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -32,8 +33,7 @@ def opened(workdir: Path, dtype: np.dtype) -> Iterator[Callable[[int], np.ndarra
     path = workdir / FILE
     try:
         with path.open("rb") as file:
-            np.lib.format.read_magic(file)
-            (rest,), _, found = np.lib.format.read_array_header_1_0(file)
+            rest, found = _read_header(file)
             size = file.tell() + rest * dtype.itemsize + _DIGEST_BYTES
             if found != dtype or path.stat().st_size != size:
                 raise ValueError("it has another form or length")
@@ -59,6 +59,15 @@ def opened(workdir: Path, dtype: np.dtype) -> Iterator[Callable[[int], np.ndarra
             f'"{path}" is damaged ({reason_of(error)}): restore it; or remove it, and the data are'
             " compared by names and labels alone, once"
         ) from error
+
+
+def _read_header(file: BinaryIO) -> tuple[int, np.dtype]:
+    try:
+        np.lib.format.read_magic(file)
+        (length,), _, dtype = np.lib.format.read_array_header_1_0(file)
+    except Exception as error:  # a broken header makes NumPy raise nearly any type
+        raise ValueError("its header is broken") from error
+    return length, dtype
 
 
 def load(workdir: Path, dtype: np.dtype) -> np.ndarray | None:
