@@ -130,12 +130,7 @@ def test_a_folder_packed_again_after_a_change_is_refused(config, root, tmp_path)
 
 
 def test_records_packed_by_an_earlier_version_load_and_learn(config, root, tmp_path):
-    packed = tmp_path / "packed"
-    pack(str(root), str(packed), seed=0, val_percent=15, test_percent=15)
-    manifest = (packed / "manifest.json").read_text()
-    (packed / "manifest.json").write_text(manifest.replace("hashes.npy", "unused.npy"))
-    for path in packed.glob("*.hashes.npy"):
-        path.rename(path.with_name(path.name.replace("hashes", "unused")))
+    packed = pack_as_earlier(root, tmp_path / "packed")
     trained_on(config, packed, tmp_path / "run", source="records")
     rows = data_file.load(tmp_path / "run", ROW)
     assert (rows["content"] != b"").tolist() == [True] * 12 + [False] * 6
@@ -146,6 +141,22 @@ def test_records_packed_by_an_earlier_version_load_and_learn(config, root, tmp_p
     for name in ("id", "group", "label", "split"):
         assert rows[name].tolist() == whole[name].tolist()
     assert rows["content"][:12].tolist() == whole["content"][:12].tolist()
+    exchange(root, "dark/0.bmp", "light/4.bmp")
+    splits = loaded(config, pack_as_earlier(root, tmp_path / "changed"))
+    provenance.check(tmp_path / "run", splits)
+    splits["train"].read(1, 8)
+    with pytest.raises(UserError, match=r'the content of "dark/0.bmp" changed since the run'):
+        splits["train"].read(0, 8)
+
+
+def pack_as_earlier(root, out):
+    """Packs, and removes what earlier versions did not write."""
+    pack(str(root), str(out), seed=0, val_percent=15, test_percent=15)
+    manifest = (out / "manifest.json").read_text()
+    (out / "manifest.json").write_text(manifest.replace("hashes.npy", "unused.npy"))
+    for path in out.glob("*.hashes.npy"):
+        path.rename(path.with_name(path.name.replace("hashes", "unused")))
+    return out
 
 
 def test_the_file_is_written_when_more_is_known_and_keeps_what_others_added(

@@ -20,8 +20,8 @@ HASHES = np.dtype([("id", "S16"), ("group", "S8"), ("content", "S16")])
 # One example: `split` is a code of the caller's, content b"" and size -1 are unknown, and the time
 # of change is in nanoseconds.
 ROW = np.dtype([("split", "u1"), *HASHES.descr, ("label", "<i4"), ("size", "<i8"), ("time", "<i8")])
+_BLOCK = 2**14  # rows made at a time
 # File systems and archives round times of change down to one of these, in nanoseconds.
-_BLOCK = 2**16
 _TIME_UNITS = (100, 10**3, 10**6, 10**9, 2 * 10**9)
 
 

@@ -21,7 +21,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def table(config, root, tmp_path, monkeypatch):
-    """table(row, ...): runs these rows of the table attention on the folder; returns the trained."""
+    """table(row, ...): runs rows of the table attention on the folder; returns the trained."""
     trained = []
 
     def stand_in(config, folder, mesh):

@@ -122,7 +122,12 @@ def _make_source(folder: epath.Path, manifest: Manifest, split: str) -> Source:
     known = Contents.unknown(sum(shards.values()))
     if (name := array_name(split, HASHES_ARRAY)) in manifest.files:
         hashes = np.load(local(name), mmap_mode="r", allow_pickle=False)
-        known = dataclasses.replace(known, digests=hashes["content"], packed=local(name))
+        known = dataclasses.replace(
+            known,
+            digests=hashes["content"],
+            checked=np.ones(len(hashes), bool),  # the array_record format has hashes of its own
+            packed=local(name),
+        )
 
     @functools.lru_cache(_OPEN_SHARDS)
     def reader(shard: int) -> Any:
@@ -164,8 +169,8 @@ def _read(
         refuse(f'the record of "{ids[index]}" holds "{name}": pack the images into a new folder')
     if not known.matches(index, image):
         refuse(
-            f'the record of "{name}" holds another picture than when the images were packed or the '
-            "run began: pack the images into a new folder"
+            f'the content of "{name}" changed since the run began; restore the records, or begin a '
+            "new run in another --workdir"
         )
     return decode_image(image, min_side, name=name)
 
