@@ -18,6 +18,7 @@ from dkse_jax.data.sources import Source
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.distributed import processes
 from dkse_jax.errors import refuse
+from dkse_jax.files import expanded
 from dkse_jax.workdir import data_file, description
 
 # Codes of a row's split: 0 to 2 are SPLITS. UNKNOWN is a single row without an example.
@@ -114,7 +115,7 @@ def history(workdir: Path, config: ConfigDict, *, fresh: bool) -> np.ndarray:
         return rows[rows["split"] >= TRAINED_BEFORE]
     if not config.init_from:
         return NOTHING
-    parent = Path(config.init_from)
+    parent = Path(expanded(config.init_from))
     rows = data_file.load(parent, ROW) if fresh and parent.is_dir() else None
     if rows is None:
         rows = np.zeros(1, ROW)

@@ -14,6 +14,7 @@ from dkse_jax.console import log
 from dkse_jax.data.identity import digest_of_rows, rows_of
 from dkse_jax.data.pipeline import fingerprint
 from dkse_jax.data.sources import Source, load_all, load_splits, subset
+from dkse_jax.data.split_checks import caution_of_missing
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.distributed import processes, watch
 from dkse_jax.errors import UserError, nearest
@@ -22,6 +23,7 @@ from dkse_jax.evaluation.gradcam import choose_stage
 from dkse_jax.evaluation.overlays import MAX_EXAMPLES, make_explain, write_overlays
 from dkse_jax.evaluation.report import measure, summary, write_report
 from dkse_jax.evaluation.unseen import data_of_run, is_unchanged, seen_of
+from dkse_jax.files import expanded
 from dkse_jax.inference import make_forward
 from dkse_jax.readable import readable
 from dkse_jax.trained import Run, read_run, restore
@@ -63,7 +65,7 @@ def evaluate(
     """
     run = read_run(workdir)
     stage = _stage_to_explain(run.network, run.transform.size, gradcam, stage)
-    splits, source = choose_source(run, split, None if root is None else Path(root))
+    splits, source = choose_source(run, split, None if root is None else Path(expanded(root)))
     inputs = {"class_names": run.class_names, "splits": run.splits}
     facts = description.facts(run.config, inputs)
     facts["the evaluated data"] = f"{split} ({fingerprint(source)[:12]})"
@@ -75,6 +77,8 @@ def evaluate(
     whole, data_config = source, run.config.data
     source, skipped = readable(kept_in, whole, data_config, run.transform.size)
     log(f"evaluating step {trained.step} on {split}: {len(source)} images")
+    for line in caution_of_missing(source, split if root is None else f'"{root}"'):
+        log(line)
     with watch.working():
         log_probabilities = predict(
             make_forward(trained.network, run.transform, trained.mesh),
@@ -154,6 +158,11 @@ def choose_source(run: Run, split: str, root: Path | None) -> tuple[dict[str, So
     if root is not None and split == "all":
         return {}, load_all(str(root), run.class_names)
     splits = _load_splits(run, root)
+    if not len(splits[split]) and not run.splits[split]["examples"]:
+        raise UserError(
+            f"the run's data have no {split} split: name --split=val, or other images with"
+            " --split=all --root=IMAGES"
+        )
     provenance.check(run.workdir, {split: splits[split]})
     if not is_unchanged(run, split, splits[split]):
         raise UserError(

@@ -1,10 +1,12 @@
 import dataclasses
+import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dkse_jax import runtime
-from dkse_jax.data.sources import load_splits
+from dkse_jax.data.sources import load_splits, subset
 from dkse_jax.models import configured_model
 from dkse_jax.training import estimate
 
@@ -47,13 +49,30 @@ def test_a_finished_run_says_what_to_do_next(told):
     assert "training is complete at step 1000: dkse-eval --workdir=runs/x" in told(1000)
 
 
+def test_cautions_stand_once_at_the_first_start(told):
+    for split, count in (("val", 15), ("test", 21)):
+        assert told(0).count(f"caution: {split} has only {count} images: ") == 1
+    assert "caution" not in told(500) + told(1000)
+
+
+def test_the_next_command_can_be_pasted(told, config):
+    splits = load_splits(config.data, config.seed)
+    for workdir in ("my run 1", "it's", "$HOME;x", "~a"):
+        line = told(1000, workdir=workdir).splitlines()[-1]
+        command = estimate.eval_command(Path(workdir), splits)
+        assert line == f"training is complete at step 1000: {command}"
+        assert shlex.split(command) == ["dkse-eval", f"--workdir={workdir}"]
+    none = subset(splits["test"], np.array([], int))
+    assert estimate.eval_command(Path("a"), splits | {"test": none}).endswith("=a --split=val")
+
+
 def test_names_steer_no_terminal(told):
     for step in (0, 1000):
         text = told(step, ("a\nb", "x\x1b]0;t\x07", "\u200fc"), "runs/\x1b[2J")
         assert "3 classes: a\ufffdb, x\ufffd]0;t\ufffd, \ufffdc\n" in text
         assert "workdir  runs/\ufffd[2J\n" in text
         assert not set(text) & set("\x1b\x07\u200f")
-        assert len(text.splitlines()) == 5
+        assert len(text.splitlines()) == (5 if step else 7)  # two cautions about small splits
 
 
 def test_the_probe_measures_a_rate():

@@ -181,8 +181,8 @@ def write_arrays(
         hashes["content"] = digests[split]
         arrays = {
             "labels": np.array([label_of[example.label] for example in examples], np.int32),
-            "ids": np.array([as_bytes(example.id) for example in examples]),  # as the longest
-            "groups": np.array([as_bytes(example.group) for example in examples]),
+            "ids": np.array([as_bytes(e.id) for e in examples], bytes),  # as wide as the longest
+            "groups": np.array([as_bytes(e.group) for e in examples], bytes),
             HASHES_ARRAY: hashes,
         }
         for name, array in arrays.items():
@@ -230,6 +230,7 @@ def write_metadata(
             ),
         )
         for split, of_split in shards.items()
+        if of_split
     ]
     version = tfds.core.Version("1.0.0")
     info = tfds.core.DatasetInfo(
