@@ -27,7 +27,8 @@ from dkse_jax.files import expanded
 from dkse_jax.inference import make_forward
 from dkse_jax.readable import readable
 from dkse_jax.trained import Run, read_run, restore
-from dkse_jax.workdir import checkpoint, description
+from dkse_jax.workdir import description
+from dkse_jax.workdir.checkpoint_digest import digest_of_step
 
 
 def evaluate(
@@ -103,7 +104,7 @@ def evaluate(
         "root": _absolute(data_config.root if root is None else os.fspath(root)),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "data": digest_of_rows(rows_of(whole, 0)),
-        "weights": checkpoint.digest(run.workdir, trained.step),
+        "weights": digest_of_step(run.workdir, trained.step),
     }
     if not processes.is_first():
         return metrics

@@ -23,6 +23,7 @@ from dkse_jax.distributed import processes, watch
 from dkse_jax.errors import UserError
 from dkse_jax.files import explain_disk_errors, reason_of, reserve, sync
 from dkse_jax.workdir.checkpoint_digest import (
+    FOLDER,
     DamagedCheckpoint,
     digests,
     own_digest,
@@ -100,11 +101,6 @@ def best_step(workdir: str | os.PathLike[str]) -> int | None:
 def read_metrics(workdir: str | os.PathLike[str], step: int) -> dict[str, float]:
     """Returns the metrics of a saved step; empty if it was not evaluated."""
     return read_record(_root(workdir), step)["metrics"]
-
-
-def digest(workdir: str | os.PathLike[str], step: int) -> str:
-    """Returns the SHA-256 of a saved step's record, which has that of every file."""
-    return own_digest(read_record(_root(workdir), step))
 
 
 def write_metrics(workdir: str | os.PathLike[str], step: int, metrics: dict[str, float]) -> None:
@@ -243,7 +239,7 @@ def _restore(
 
 
 def _root(workdir: str | os.PathLike[str]) -> Path:
-    return Path(workdir).absolute() / "checkpoints"
+    return Path(workdir).absolute() / FOLDER
 
 
 def _steps(root: Path) -> list[int]:

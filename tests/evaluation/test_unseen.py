@@ -14,7 +14,7 @@ from dkse_jax.errors import UserError
 from dkse_jax.evaluation import pictures
 from dkse_jax.evaluation import run as evaluation_run
 from dkse_jax.evaluation.run import evaluate
-from dkse_jax.workdir import checkpoint, data_file
+from dkse_jax.workdir import data_file
 from tests.begun import exchange, loaded, make_folder, rewrite, trained_on
 
 UNKNOWN = "not everything that the weights were trained on is known"
@@ -50,7 +50,7 @@ def stand_in(monkeypatch):
     monkeypatch.setattr(evaluation_run, "predict", predict)
     for name in ("confusion_png", "mistakes_png"):
         monkeypatch.setattr(pictures, name, lambda path, *rest, **named: path.write_bytes(b""))
-    monkeypatch.setattr(checkpoint, "digest", lambda workdir, step: f"digest of step {step}")
+    monkeypatch.setattr(evaluation_run, "digest_of_step", lambda _, step: f"digest of step {step}")
 
 
 def written(run, split):

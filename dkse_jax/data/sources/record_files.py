@@ -161,7 +161,7 @@ def serialiser(class_names: Sequence[str]) -> Callable[[Example, bytes], bytes]:
 def write_arrays(
     folder: Path,
     class_names: Sequence[str],
-    splits: Mapping[str, Sequence[Example]],
+    shards: Mapping[str, Sequence[Shard]],
     digests: Mapping[str, Sequence[bytes]],
 ) -> list[str]:
     """Writes the ARRAYS and HASHES_ARRAY of each split; returns their file names.
@@ -169,16 +169,17 @@ def write_arrays(
     Args:
         folder: of the records.
         class_names: sorted.
-        splits: the examples of each split.
-        digests: of their files' contents.
+        shards: of each split.
+        digests: of the contents of each shard's images.
     """
     label_of = {name: label for label, name in enumerate(class_names)}
     names = []
-    for split, examples in splits.items():
+    for split, of_split in shards.items():
+        examples = [example for shard in of_split for example in shard.examples]
         hashes = np.zeros(len(examples), HASHES)
         hashes["id"] = text_hashes((example.id for example in examples), 16)
         hashes["group"] = text_hashes((example.group for example in examples), 8)
-        hashes["content"] = digests[split]
+        hashes["content"] = [digest for shard in of_split for digest in digests[shard.name]]
         arrays = {
             "labels": np.array([label_of[example.label] for example in examples], np.int32),
             "ids": np.array([as_bytes(e.id) for e in examples], bytes),  # as wide as the longest

@@ -126,11 +126,7 @@ def _pack_and_verify(
         for shard in every:
             if shard.name not in digests:  # packed by an earlier start
                 digests[shard.name] = read_digests(folder / shard.name)
-        of_split = {
-            split: [digest for shard in shards[split] for digest in digests[shard.name]]
-            for split in SPLITS
-        }
-        names = write_arrays(folder, class_names, splits, of_split)
+        names = write_arrays(folder, class_names, shards, digests)
         for name in (*names, *write_metadata(folder, class_names, shards)):
             files[name] = (folder / name).stat().st_size, digest_of(folder / name)
         counts = {split: {s.name: len(s.examples) for s in shards[split]} for split in SPLITS}
