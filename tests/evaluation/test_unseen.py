@@ -9,13 +9,16 @@ import types
 import numpy as np
 import pytest
 
-from dkse_jax.data.identity import ROW
+from dkse_jax.data.identity import ROW, content_digest
+from dkse_jax.data.sources import load_all
+from dkse_jax.distributed import processes
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation import pictures
 from dkse_jax.evaluation import run as evaluation_run
 from dkse_jax.evaluation.run import evaluate
+from dkse_jax.evaluation.unseen import seen_of
 from dkse_jax.workdir import data_file
-from tests.begun import exchange, loaded, make_folder, rewrite, trained_on
+from tests.begun import CLASSES, exchange, loaded, make_folder, rewrite, trained_on
 
 UNKNOWN = "not everything that the weights were trained on is known"
 
@@ -188,6 +191,19 @@ def test_without_its_data_the_history_of_an_earlier_versions_run_is_unknown(run,
     assert data_file.load(run, ROW) is None
     assert evaluate(run, "test", moved)["history"] == "known"
     assert len(data_file.load(run, ROW)) == 18
+
+
+def test_what_another_process_read_counts(run, root, monkeypatch):
+    """This one reads the even images, the other the odd ones."""
+    source = load_all(str(root), CLASSES)
+    digests = np.array([content_digest((root / name).read_bytes()) for name in source.ids], "S16")
+    odd = digests.view(np.uint8).reshape(-1, 16) * (np.arange(18) % 2)[:, None].astype(np.uint8)
+    for i in range(0, 18, 2):
+        source.read(i, 8)
+    monkeypatch.setattr(processes, "merged", lambda own: np.maximum(own, odd))
+    seen, history = seen_of(data_file.load(run, ROW), "all", source)
+    assert (seen.tolist(), history) == ([i % 9 < 6 for i in range(18)], "known")
+    assert source.contents.known().tolist() == digests.tolist()
 
 
 def test_unread_images_of_the_same_seed_are_not_lost_to_a_subset(config, root, tmp_path):
