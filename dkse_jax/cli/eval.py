@@ -2,8 +2,8 @@
 
 Installed as dkse-eval. Evaluates the best checkpoint, on the test split by default, and writes
 metrics and figures to DIR/eval/SPLIT. --root=IMAGES --split=all evaluates on all images of another
-folder, whose class folders have the names of the training classes. --gradcam=N adds Grad-CAM
-overlays of N examples of each class.
+folder, whose class folders have the names of the training classes; --root=NEW --split=test on the
+test split of data that were moved. --gradcam=N adds Grad-CAM overlays of N examples of each class.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ SPLIT = flags.DEFINE_string(
     "split", "test", "train, val or test; all, with --root.", flag_values=FLAGS
 )
 ROOT = cli.define_path(
-    "root", None, "Another folder of images, instead of the run's data.", flag_values=FLAGS
+    "root", None, "Another folder of images, or the new place of the run's.", flag_values=FLAGS
 )
 GRADCAM = flags.DEFINE_integer(
     "gradcam", None, "Examples of each class to explain by Grad-CAM.", flag_values=FLAGS
