@@ -40,8 +40,8 @@ FIELDS: dict[str, Field] = {
     "frozen": Field(
         "",
         _ANY,
-        'prefixes of weights that are not trained, as in "stem,layer1"; statistics of batch norms'
-        " still move",
+        'beginnings of names of weights that are not trained, as in "stem,layer1"; batch norms'
+        " among them normalise by their running statistics, which stay",
     ),
     "model.name": Field(
         "dkse_net",

@@ -41,12 +41,17 @@ def random_box(
     """Draws a box (left, top, right, bottom) whose share of the image's area is in `areas`.
 
     The share is uniform; the aspect ratio is log-uniform in [1 / ratio_max, ratio_max]. A side
-    longer than the image's is cut to it.
+    longer than the image's is cut to it, and the other one is then as long as the least share and
+    ratio_max ask for: the box of a narrow image is the largest of that ratio that fits.
     """
     area = rng.uniform(*areas) * height * width
     ratio = math.exp(rng.uniform(-1, 1) * math.log(ratio_max))
     box_width = min(math.sqrt(area * ratio), width)
     box_height = min(math.sqrt(area / ratio), height)
+    if box_width == width or box_height == height:
+        least = areas[0] * height * width
+        box_width = min(max(box_width, least / box_height), width, ratio_max * box_height)
+        box_height = min(max(box_height, least / box_width), height, ratio_max * box_width)
     left = rng.uniform(0, width - box_width)
     top = rng.uniform(0, height - box_height)
     return left, top, left + box_width, top + box_height

@@ -9,6 +9,7 @@ from dkse_jax.console import with_progress
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform
 from dkse_jax.distributed import watch
+from dkse_jax.errors import UserError
 from dkse_jax.inference import Forward, stream
 
 
@@ -32,3 +33,19 @@ def predict(
         classify = forward(variables)
     parts = stream(classify, source, transform, mesh, batch_size=batch_size, threads=threads)
     return np.concatenate(list(with_progress(parts, len(source), "evaluating", len)))
+
+
+def check_finite(log_probabilities: np.ndarray, split: str, dtype: str) -> None:
+    """Raises UserError if log-probabilities (N, K) are not all finite.
+
+    split: what they are of, for the sentence. dtype: of the activations; the remedy depends on it.
+    """
+    bad = int((~np.isfinite(log_probabilities).all(axis=1)).sum())
+    if bad:
+        remedy = "config.model.dtype=float32"
+        if dtype == "float32":
+            remedy = "a smaller config.optimizer.learning_rate"
+        raise UserError(
+            f"{bad} of the {len(log_probabilities)} images of {split} have logits that are not"
+            f" finite; train in a new workdir with {remedy}"
+        )

@@ -4,6 +4,7 @@ Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gra
 Localization", Eqs. 1 and 2.
 """
 
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.models.layers import plain_form
+from dkse_jax.ops.forms import reduced
 
 
 def grad_cam(
@@ -58,8 +60,8 @@ def grad_cam(
     _, maps = jax.eval_shape(run, None)
     gradients, maps = jax.grad(score, has_aux=True)(jnp.zeros(maps.shape, maps.dtype))
     wide = jnp.promote_types(maps.dtype, jnp.float32)
-    alphas = jnp.mean(gradients, axis=(1, 2), keepdims=True, dtype=wide)
-    return nn.relu(jnp.sum(alphas * maps, axis=-1))
+    alphas = reduced(partial(jnp.mean, axis=(1, 2), keepdims=True, dtype=wide), gradients)
+    return nn.relu(reduced(lambda maps: jnp.sum(alphas * maps, axis=-1), maps))
 
 
 def map_stages(model: nn.Module, image_size: int) -> dict[str, tuple[int, int, int]]:

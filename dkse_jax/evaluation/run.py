@@ -18,7 +18,7 @@ from dkse_jax.data.split_checks import caution_of_missing
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.distributed import processes, watch
 from dkse_jax.errors import UserError, nearest
-from dkse_jax.evaluation.evaluate import predict
+from dkse_jax.evaluation.evaluate import check_finite, predict
 from dkse_jax.evaluation.gradcam import choose_stage
 from dkse_jax.evaluation.overlays import MAX_EXAMPLES, make_explain, write_overlays
 from dkse_jax.evaluation.report import measure, summary, write_report
@@ -90,6 +90,7 @@ def evaluate(
             batch_size=run.config.eval.batch_size,
             threads=data_config.threads,
         )
+    check_finite(log_probabilities, split, run.config.model.dtype)
     seen, history_is = seen_of(history, split, source)
     left_out = seen & (split not in ("train", "val"))
     judged, of_judged = source, log_probabilities

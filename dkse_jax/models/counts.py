@@ -58,6 +58,13 @@ def count(model: nn.Module, image_size: int) -> list[Layer]:
     ]
 
 
+def parameter_shapes(model: nn.Module, image_size: int) -> dict[str, Any]:
+    """Returns the shapes and dtypes of the network's parameters."""
+    image = jax.ShapeDtypeStruct((1, image_size, image_size, 3), jnp.float32)
+    shapes: dict[str, Any] = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
+    return shapes
+
+
 def totals(layers: Iterable[Layer]) -> tuple[int, int]:
     """Sums (trainable parameters, MACs for one image) over all layers."""
     layers = list(layers)

@@ -172,6 +172,7 @@ class BatchNorm(nn.Module):
             self.scale,
             self.bias,
             epsilon=self.epsilon,
+            centre=self.mean.value,
             relu=self.relu,
             form=self.ops,
             target=self.target,
@@ -180,6 +181,12 @@ class BatchNorm(nn.Module):
             for running, value in zip((self.mean, self.var), batch, strict=True):
                 running.value = NORM_MOMENTUM * running.value + (1 - NORM_MOMENTUM) * value
         return y
+
+    def by_running_statistics(self, x: jax.Array) -> jax.Array:
+        """Normalises x (B, H, W, features) as in evaluation; changes no running average."""
+        slope, shift = (vector[None, None, None, :] for vector in self.scale_and_bias())
+        y = x.astype(slope.dtype) * slope + shift
+        return (nn.relu(y) if self.relu else y).astype(x.dtype)
 
     def scale_and_bias(self) -> tuple[jax.Array, jax.Array]:
         """Returns scale and bias (features,) of the normalisation by the running statistics."""

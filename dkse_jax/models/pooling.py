@@ -1,25 +1,32 @@
 """Pooling with PyTorch's padding; none of it counts as multiply-accumulates."""
 
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from dkse_jax.ops.forms import ANY, Target, in_form
+from dkse_jax.ops.forms import ANY, Target, in_form, reduced
 from dkse_jax.ops.plain import wide_dtype
 
 
 def max_pool(x: jax.Array, size: int, stride: int, padding: int = 0) -> jax.Array:
     """Pools (B, H, W, C) to (B, H', W', C), H' = ⌊(H + 2·padding - size) / stride⌋ + 1."""
     pads = ((padding, padding), (padding, padding))
-    return nn.max_pool(x, window_shape=(size, size), strides=(stride, stride), padding=pads)
+    shape: dict[str, Any] = {"window_shape": (size, size), "strides": (stride, stride)}
+    return reduced(partial(nn.max_pool, **shape, padding=pads), x)
 
 
 def average_pool(x: jax.Array, size: int) -> jax.Array:
     """Averages (B, H, W, C) over size×size pixels, padding not counted; keeps the shape."""
-    window, wide = (size, size), x.astype(wide_dtype(x.dtype))
-    mean = nn.avg_pool(wide, window_shape=window, padding="SAME", count_include_pad=False)
-    return mean.astype(x.dtype)
+
+    def mean(x: jax.Array) -> jax.Array:
+        wide = x.astype(wide_dtype(x.dtype))
+        return nn.avg_pool(wide, (size, size), padding="SAME", count_include_pad=False)
+
+    return reduced(mean, x).astype(x.dtype)
 
 
 def adaptive_average_pool(x: jax.Array, side: int) -> jax.Array:
@@ -28,16 +35,19 @@ def adaptive_average_pool(x: jax.Array, side: int) -> jax.Array:
     Bin i of n pixels is the mean from ⌊i·n / side⌋ up to ⌈(i + 1)·n / side⌉: bins overlap if side
     does not divide n, and repeat pixels if n is smaller.
     """
-    for axis in (1, 2):
+
+    def means(x: jax.Array, axis: int) -> jax.Array:
         n = x.shape[axis]
-        if n == side:
-            continue
         bins = [
             lax.slice_in_dim(x, i * n // side, -(-(i + 1) * n // side), axis=axis)
             for i in range(side)
         ]
         means = [jnp.mean(b, axis, wide_dtype(x.dtype), keepdims=True) for b in bins]
-        x = jnp.concatenate(means, axis).astype(x.dtype)
+        return jnp.concatenate(means, axis).astype(x.dtype)
+
+    for axis in (1, 2):
+        if x.shape[axis] != side:
+            x = reduced(partial(means, axis=axis), x)
     return x
 
 
@@ -51,4 +61,5 @@ def global_average_pool(x: jax.Array, form: str = "plain", target: Target = ANY)
     def mean(x: jax.Array) -> jax.Array:
         return jnp.mean(x, axis=(1, 2), dtype=wide_dtype(x.dtype))
 
-    return in_form(form, target, mean, lambda x: mean(lax.optimization_barrier(x)), x)
+    plain = partial(reduced, mean)
+    return in_form(form, target, plain, lambda x: plain(lax.optimization_barrier(x)), x)

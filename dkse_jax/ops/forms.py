@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from dkse_jax.choices import FORMS
@@ -27,6 +28,21 @@ def check_form(form: str, op: str) -> None:
     """Raises UserError for an unknown form of the op."""
     if form not in FORMS:
         raise UserError(f'no form "{form}" of {op}{nearest(form, FORMS)}')
+
+
+def reduced(reduction: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """Returns reduction(x); on CPU apart from other operations if x is narrower than float32.
+
+    XLA:CPU (jaxlib 0.11.2 to 0.12.0.1) computes NaN and other wrong numbers where one fusion holds
+    a reduction and clamps bfloat16 twice by the same constant.
+    """
+    if jnp.promote_types(x.dtype, jnp.float32) == x.dtype:
+        return reduction(x)
+
+    def apart(x: jax.Array) -> jax.Array:
+        return lax.platform_dependent(x, cpu=lax.optimization_barrier, default=lambda x: x)
+
+    return apart(reduction(apart(x)))
 
 
 def form_on(target: Target, form: str) -> str:

@@ -15,7 +15,9 @@ from dkse_jax.console import duration, log
 from dkse_jax.data.sources import Source
 from dkse_jax.data.split_checks import cautions
 from dkse_jax.distributed import processes
-from dkse_jax.models.counts import count, totals
+from dkse_jax.models.counts import count, parameter_shapes, totals
+from dkse_jax.training.frozen import frozen_prefixes, trained
+from dkse_jax.training.limits import odd_settings
 
 # Assumed training FLOP/s, counted by direct convolution, as a fraction of measured matmul FLOP/s.
 # Measured on two x86 cores: 0.7 at 299 pixels (BENCHMARKS.md), 0.5 with the block at 96 pixels and
@@ -35,7 +37,7 @@ def announce(
 ) -> None:
     """Logs the workdir, devices, data, network and steps, with an estimate of the time.
 
-    At the first start, also logs cautions about the data.
+    At the first start, also logs cautions about the data and the settings.
     """
     layers = count(model, config.data.image_size)
     parameters, macs = totals(layers)
@@ -46,12 +48,20 @@ def announce(
     several = "" if processes.alone() else f" in {processes.count()} processes"
     log(f"devices  {mesh.size} {device.platform} ({device.device_kind}){several}")
     log(f"data     {sizes}; {len(names)} classes: {', '.join(names)}")
+    count_text, trained_layers = f"{parameters:,} trainable parameters", ""
+    if prefixes := frozen_prefixes(config):
+        number, trained_layers = trained(prefixes, parameter_shapes(model, config.data.image_size))
+        count_text = f"{number:,} trainable parameters of {parameters:,}"
     log(
-        f"network  {config.model.name}, {parameters:,} trainable parameters,"
+        f"network  {config.model.name}, {count_text},"
         f" {macs / 1e9:.3f} GMACs an image of {config.data.image_size} pixels"
     )
-    for line in cautions(splits) if not step else ():
-        log(line)
+    if trained_layers:
+        log(f"trained  {trained_layers}; the others are frozen")
+    if not step:
+        odd = odd_settings(config, model, len(splits["train"]), last_step)
+        for line in (*cautions(splits), *odd):
+            log(line)
     if step == last_step:
         log(f"training is complete at step {step}: {eval_command(workdir, splits)}")
         return

@@ -1,5 +1,6 @@
 """Initial weights from published weights or another run, instead of from the seed."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from dkse_jax.errors import UserError, nearest
+from dkse_jax.console import log
+from dkse_jax.data.transform import Transform
+from dkse_jax.errors import UserError
 from dkse_jax.files import expanded
-from dkse_jax.trained import load
+from dkse_jax.trained import Trained, load
 
 HEAD = "logits"  # the last layer of every network
 
@@ -24,21 +27,56 @@ def initial_variables(
 
     A folder is the workdir of another run, of which the best weights are loaded. A file has
     published weights (`models.importer`). The last layer is that of `fresh` unless the run has the
-    same classes, or the file as many.
+    same classes, or the file as many. Logs what was taken, and other images than the source's.
 
     Raises:
         UserError: the source is missing, damaged, or does not fit, with the names of all misfits.
     """
     source = Path(expanded(config.init_from))
     if source.is_dir():
-        return _of_run(source, fresh, class_names, mesh)
+        return _of_run(source, config, fresh, class_names, mesh)
     from dkse_jax.models.importer import import_weights
 
-    return import_weights(config.model.name, source, fresh, replace_head=True)
+    found = import_weights(config.model.name, source, fresh, replace_head=True)
+    _tell(str(source), fresh, found, f"{len(class_names)} classes")
+    expected = "inception" if config.model.name == "inception_v4" else "imagenet"
+    if config.data.normalisation != expected:
+        log(
+            f"caution: published weights need config.data.normalisation={expected}; this run has"
+            f" {config.data.normalisation}"
+        )
+    return found
+
+
+def _tell(source: str, fresh: dict[str, Any], found: dict[str, Any], classes: str) -> None:
+    """Logs how many arrays of the source were taken, and whether the last layer was."""
+    own = flatten_dict(fresh)
+    taken = [path for path, value in flatten_dict(found).items() if value is not own[path]]
+    head = f"the head begins anew ({classes})"
+    if any(path[1] == HEAD for path in taken):
+        head = "the head among them"
+    log(f"weights of {source}: {len(taken)} arrays; {head}")
+
+
+def _compare(parent: Trained, config: ConfigDict) -> None:
+    """Logs a caution if the parent's images were normalised in another way."""
+    ours, theirs = Transform.of(config.data), parent.transform
+    if theirs != dataclasses.replace(ours, size=theirs.size):
+        before, now = (
+            f"data.normalisation={data.normalisation}, data.levels={str(data.levels).lower()}"
+            for data in (parent.config.data, config.data)
+        )
+        log(f"caution: {parent.workdir} was trained with {before}; this run has {now}")
+    if theirs.size != ours.size:
+        log(f"{parent.workdir} judged images of {theirs.size} pixels; this run, of {ours.size}")
 
 
 def _of_run(
-    workdir: Path, fresh: dict[str, Any], class_names: Sequence[str], mesh: Mesh
+    workdir: Path,
+    config: ConfigDict,
+    fresh: dict[str, Any],
+    class_names: Sequence[str],
+    mesh: Mesh,
 ) -> dict[str, Any]:
     trained = load(workdir, mesh=mesh)
     ours, theirs = flatten_dict(fresh), flatten_dict(trained.variables)
@@ -54,12 +92,18 @@ def _of_run(
             f"config.init_from={workdir} is another network; these are not in both, or of another"
             f" shape: {', '.join(misfits)}"
         )
-    return unflatten_dict(
+    found = unflatten_dict(
         {
             path: value if keep_head and path[1] == HEAD else theirs[path]
             for path, value in ours.items()
         }
     )
+    classes = f"{len(trained.class_names)} -> {len(class_names)} classes"
+    if len(trained.class_names) == len(class_names):
+        classes = f"{len(class_names)} other classes"
+    _tell(f"{workdir}, step {trained.step}", fresh, found, classes)
+    _compare(trained, config)
+    return found
 
 
 def started_from(fresh: dict[str, Any], initial: dict[str, Any]) -> dict[str, Any]:
@@ -70,14 +114,3 @@ def started_from(fresh: dict[str, Any], initial: dict[str, Any]) -> dict[str, An
         return own if kept else jax.device_put(value, own.sharding)
 
     return jax.tree.map(leaf, fresh, initial)
-
-
-def check_frozen(prefixes: Sequence[str], params: dict[str, Any]) -> None:
-    """Raises UserError for a prefix of config.frozen without a parameter."""
-    names = ["/".join(path) for path in flatten_dict(params)]
-    for prefix in prefixes:
-        if not any(name.startswith(prefix) for name in names):
-            raise UserError(
-                f'config.frozen has "{prefix}", with which no parameter begins'
-                + nearest(prefix, list(params))
-            )

@@ -139,7 +139,7 @@ def train_loop(
         Accuracy and loss on val of the last evaluation.
 
     Raises:
-        UserError: a loss that is not finite, or a full disk.
+        UserError: a loss that is not finite, on val after the step is saved, or a full disk.
         Interrupted: by a signal; the last step is saved.
     """
     config, examples = plan.config, plan.splits["train"]
@@ -169,18 +169,18 @@ def train_loop(
         with progress.paused(), interrupts.interruptible():
             on_val = evaluate(plan, forward, state)
         journal.write(step, "val", on_val)
+        checkpoint.write_metrics(workdir, step, on_val)
         return on_val
 
     def save() -> None:
         with progress.paused():
             record_data()  # first: no step without its data
-            checkpoint.save(workdir, step, state.variables(), training_part(state), on_val)
+            checkpoint.save(workdir, step, state.variables(), training_part(state), {})
 
-    on_val: dict[str, float] = {}  # of the step, if it was evaluated
+    on_val: dict[str, float] = {}
     try:
         if unevaluated:
             on_val = evaluated()
-            checkpoint.write_metrics(workdir, step, on_val)
         items = traced(with_waits(batches), step + 1, profile, workdir / "profile")
         for batch, waited in items:
             watch.heartbeat()
@@ -188,15 +188,16 @@ def train_loop(
             labels = sharding.to_global_array(batch["label"], batch_size, plan.mesh)
             with jax.profiler.StepTraceAnnotation("train", step_num=step + 1):
                 state, metrics = train_step(state, images, labels)
-            step, on_val = step + 1, {}
+            step += 1
             # One step late, since reading this step's metrics now would leave the devices idle.
             record()
             unrecorded = step, metrics, batch, waited
             if plan.is_due(step) or step % config.train.checkpoint_every_steps == 0:
                 record()
-                on_val = evaluated() if plan.is_due(step) else {}
                 save()
                 saved = step
+                if plan.is_due(step):
+                    on_val = evaluated()
             check_signals()
     except interrupts.Interrupted:
         record()

@@ -11,7 +11,7 @@ from dkse_jax import interrupts
 from dkse_jax.console import log
 from dkse_jax.data.pipeline import Batch, batch_hash
 from dkse_jax.errors import UserError
-from dkse_jax.evaluation.evaluate import predict
+from dkse_jax.evaluation.evaluate import check_finite, predict
 from dkse_jax.evaluation.metrics import accuracy_and_loss
 from dkse_jax.inference import Forward
 from dkse_jax.training.setup import Setup
@@ -50,7 +50,11 @@ def training_line(plan: Setup, step: int, metrics: Metrics, batch: Batch) -> dic
 
 
 def evaluate(plan: Setup, forward: Forward, state: TrainState) -> dict[str, float]:
-    """Computes and logs accuracy and loss over the whole of val."""
+    """Computes and logs accuracy and loss over the whole of val.
+
+    Raises:
+        UserError: a logit is not finite; the step must be saved.
+    """
     split = plan.splits["val"]
     log_probabilities = predict(
         forward,
@@ -61,6 +65,8 @@ def evaluate(plan: Setup, forward: Forward, state: TrainState) -> dict[str, floa
         batch_size=plan.config.eval.batch_size,
         threads=plan.config.data.threads,
     )
+    at = f"val at step {int(state.step)}, which is saved,"
+    check_finite(log_probabilities, at, plan.config.model.dtype)
     metrics = accuracy_and_loss(log_probabilities, split.labels)
     log(
         f"step {int(state.step)}  val accuracy {metrics['accuracy']:.4f}"

@@ -7,21 +7,23 @@ import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
+from dkse_jax.training.frozen import is_frozen
+
+
+def warmup_steps(settings: ConfigDict, total_steps: int) -> int:
+    """Returns the number of steps of the warm-up."""
+    return round(total_steps * settings.warmup_percent / 100)
+
 
 def make_schedule(settings: ConfigDict, total_steps: int) -> optax.Schedule:
     """Returns a linear warm-up to the learning rate, then a cosine to 0 at the last step."""
-    warmup_steps = round(total_steps * settings.warmup_percent / 100)
+    warmup = warmup_steps(settings, total_steps)
     return optax.warmup_cosine_decay_schedule(
-        init_value=settings.learning_rate / max(warmup_steps, 1),
+        init_value=settings.learning_rate / max(warmup, 1),
         peak_value=settings.learning_rate,
-        warmup_steps=warmup_steps,
+        warmup_steps=warmup,
         decay_steps=total_steps,
     )
-
-
-def frozen_prefixes(config: ConfigDict) -> tuple[str, ...]:
-    """Returns the beginnings of parameter names in config.frozen."""
-    return tuple(filter(None, config.frozen.split(",")))
 
 
 def make_optimizer(
@@ -29,8 +31,8 @@ def make_optimizer(
 ) -> optax.GradientTransformation:
     """Returns SGD with Nesterov momentum, after clipping, as config.optimizer sets it.
 
-    Parameters whose names, such as separable_3/pointwise/kernel, begin with one of `frozen` stay
-    as they are and count in no norm.
+    Parameters whose names, such as separable_3/pointwise/kernel, begin with one of `frozen` (see
+    `is_frozen`) stay as they are and count in no norm.
     """
     rule = optax.sgd(schedule, momentum=settings.momentum, nesterov=True)
     if settings.clip_norm:
@@ -41,7 +43,7 @@ def make_optimizer(
     def labels(params):
         return unflatten_dict(
             {
-                path: "frozen" if _is_frozen(path, frozen) else "trained"
+                path: "frozen" if is_frozen(path, frozen) else "trained"
                 for path in flatten_dict(params)
             }
         )
@@ -52,8 +54,4 @@ def make_optimizer(
 def gradient_norm(gradients, frozen: Sequence[str] = ()) -> jax.Array:
     """Returns the L2 norm () over all gradients but those of frozen weights: what is clipped."""
     leaves = flatten_dict(gradients).items()
-    return optax.tree.norm([leaf for path, leaf in leaves if not _is_frozen(path, frozen)])
-
-
-def _is_frozen(path: Sequence[str], frozen: Sequence[str]) -> bool:
-    return "/".join(path).startswith(tuple(frozen))
+    return optax.tree.norm([leaf for path, leaf in leaves if not is_frozen(path, frozen)])

@@ -18,8 +18,9 @@ from dkse_jax.data.transform import Transform
 from dkse_jax.distributed import processes
 from dkse_jax.models import configured_model
 from dkse_jax.readable import check_classes, list_skipped, readable
-from dkse_jax.training.initial import check_frozen
-from dkse_jax.training.optimizer import frozen_prefixes, make_optimizer, make_schedule
+from dkse_jax.training.frozen import check_frozen, frozen_prefixes
+from dkse_jax.training.limits import check_norms, check_warmup
+from dkse_jax.training.optimizer import make_optimizer, make_schedule
 from dkse_jax.training.state import TrainState, create_state
 
 
@@ -75,6 +76,7 @@ def make_setup(config: ConfigDict, splits: dict[str, Source], mesh: Mesh) -> Set
     """
     examples = len(splits["train"])
     last_step = steps(config, examples)
+    check_warmup(config, last_step)
     schedule = make_schedule(config.optimizer, last_step)
     frozen = frozen_prefixes(config)
     setup = Setup(
@@ -90,7 +92,9 @@ def make_setup(config: ConfigDict, splits: dict[str, Source], mesh: Mesh) -> Set
         last_step=last_step,
         evaluate_every=evaluation_interval(config, examples),
     )
-    check_frozen(frozen, setup.abstract_state().params)
+    if frozen:
+        check_frozen(frozen, setup.abstract_state().params)
+    check_norms(config, setup.model)
     return setup
 
 

@@ -18,7 +18,8 @@ from dkse_jax.console import log
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.models.separable import is_pointwise_kernel
 from dkse_jax.sharding import batch_sharding, replicated, shardings
-from dkse_jax.training.optimizer import frozen_prefixes, gradient_norm
+from dkse_jax.training.frozen import frozen_prefixes, standing_norms
+from dkse_jax.training.optimizer import gradient_norm
 from dkse_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -47,16 +48,18 @@ def make_train_step(
     micro-batch over all devices, and the running averages move at each: see `accumulated`.
     """
     whole, split = replicated(mesh), batch_sharding(mesh)
+    frozen = frozen_prefixes(config)
 
     def gradients(params, batch_stats, images, labels, dropout_key) -> Gradients:
         def loss_fn(params):
-            (logits, _), updated = model.apply(
-                {"params": params, "batch_stats": batch_stats},
-                normalise(images, transform),
-                train=True,
-                mutable=["batch_stats"],
-                rngs={"dropout": dropout_key},
-            )
+            with standing_norms(frozen):
+                (logits, _), updated = model.apply(
+                    {"params": params, "batch_stats": batch_stats},
+                    normalise(images, transform),
+                    train=True,
+                    mutable=["batch_stats"],
+                    rngs={"dropout": dropout_key},
+                )
             loss = cross_entropy(logits, labels, config.train.label_smoothing)
             penalty = config.optimizer.pointwise_l2 * pointwise_l2(params)
             return loss + penalty, (loss, logits, updated.get("batch_stats", {}))
@@ -82,7 +85,7 @@ def make_train_step(
         metrics = metrics | {
             "learning_rate": schedule(state.step),
             # The optimiser's clipping has the same expression: XLA computes it once.
-            "gradient_norm": gradient_norm(grads, frozen_prefixes(config)),
+            "gradient_norm": gradient_norm(grads, frozen),
         }
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         new_state = TrainState(

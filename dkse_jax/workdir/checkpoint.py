@@ -7,7 +7,8 @@ written last: a step without one does not exist. Orbax alone would restore most 
 the weights without an error.
 
 Of several processes each writes and reads its own part of the arrays, in the same folder; process 0
-does the rest. `save`, `latest_step`, `best_step` and `restore_newest` are collective.
+does the rest. `save`, `write_metrics`, `latest_step`, `best_step` and `restore_newest` are
+collective.
 """
 
 import os
@@ -114,6 +115,7 @@ def write_metrics(workdir: str | os.PathLike[str], step: int, metrics: dict[str,
         with explain_disk_errors(f"cannot save the metrics of step {step} in", root):
             write_record(root, read_record(root, step) | {"metrics": metrics})
         _thin_out(root)
+    processes.barrier("the metrics of a checkpoint are written")
 
 
 def restore(

@@ -48,6 +48,34 @@ def test_boxes_lie_inside_and_keep_the_area(height, width):
     assert 0.7 < max(shares) <= 0.75 + 1e-9
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_narrow_images_keep_the_ratio_and_the_least_area(seed):
+    rng = np.random.default_rng(seed)
+    for _ in range(500):
+        short, times, least = rng.integers(1, 300), rng.uniform(1, 30), rng.uniform(0.05, 1)
+        height, width = rng.permutation([int(short), round(short * times)]).tolist()
+        left, top, right, bottom = random_box(height, width, (least, 1.0), 4 / 3, rng)
+        long, narrow = sorted([right - left, bottom - top], reverse=True)
+        assert long <= 4 / 3 * narrow * (1 + 1e-9)
+        assert min(left, top) >= 0
+        assert max(right / width, bottom / height) <= 1 + 1e-9
+        side = min(height, width)
+        largest = side * min(max(height, width), 4 / 3 * side)
+        assert long * narrow >= min(least * height * width, largest) * (1 - 1e-9)
+
+
+def test_the_boxes_of_ordinary_images_are_only_cut():
+    """Up to 4:3 that keeps ratio and area by itself; the draws are those of earlier versions."""
+    rng, again = np.random.default_rng(0), np.random.default_rng(0)
+    for height, width in [(40, 40), (30, 40), (64, 48), (50, 61)] * 100:
+        area = again.uniform(0.3, 1) * height * width
+        ratio = np.exp(again.uniform(-1, 1) * np.log(4 / 3))
+        sides = np.minimum([width, height], np.sqrt([area * ratio, area / ratio]))
+        corner = np.array([again.uniform(0, width - sides[0]), again.uniform(0, height - sides[1])])
+        box = random_box(height, width, (0.3, 1.0), 4 / 3, rng)
+        np.testing.assert_allclose(box, [*corner, *(corner + sides)], rtol=1e-9)
+
+
 def test_no_colouring_leaves_the_pixels(settings):
     image = noise(16, 16)
     np.testing.assert_array_equal(recolour(image, plain(settings), np.random.default_rng(0)), image)

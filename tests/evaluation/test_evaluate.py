@@ -5,7 +5,8 @@ import pytest
 from dkse_jax import inference, runtime, sharding
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform, normalise
-from dkse_jax.evaluation.evaluate import predict
+from dkse_jax.errors import UserError
+from dkse_jax.evaluation.evaluate import check_finite, predict
 from dkse_jax.evaluation.metrics import summarise
 from dkse_jax.inference import make_forward
 from dkse_jax.models.dkse_net import DKSENet
@@ -73,3 +74,13 @@ def test_an_example_that_gets_lost_is_noticed(network, monkeypatch):
     mesh = runtime.default_mesh()
     with pytest.raises(AssertionError, match="8 results for 9 examples"):
         predict(forward, variables, source, Transform(32), mesh, batch_size=8, threads=2)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_not_finite_are_counted_and_refused(value):
+    scores = np.log(np.full((6, 3), 1 / 3))
+    check_finite(scores, "test", "float32")
+    scores[2, 1] = scores[2, 2] = scores[5, 0] = value
+    for dtype, remedy in (("bfloat16", "model.dtype=float32"), ("float32", "learning_rate")):
+        with pytest.raises(UserError, match=rf"^2 of the 6 images of test have .*{remedy}$"):
+            check_finite(scores, "test", dtype)

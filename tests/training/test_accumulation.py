@@ -15,6 +15,7 @@ from dkse_jax import runtime, sharding
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.models.layers import NORM_MOMENTUM, BatchNorm, classifier
 from dkse_jax.models.separable import SeparableConv
+from dkse_jax.ops.forms import ANY, Target
 from dkse_jax.training.optimizer import make_optimizer
 from dkse_jax.training.state import create_state
 from dkse_jax.training.steps import accumulated, make_train_step
@@ -32,10 +33,11 @@ class Small(nn.Module):
     norm: bool
     dropout: float = 0.0
     dtype: jnp.dtype = jnp.float32
+    target: Target = ANY
 
     @nn.compact
     def __call__(self, images, *, train=False):
-        shared = {"ops": "plain", "dtype": self.dtype}
+        shared = {"ops": "plain", "dtype": self.dtype, "target": self.target}
         if self.norm:
             images = BatchNorm(3, relu=False, name="norm", **shared)(images)
         x = jnp.tile(images, (1, 1, 1, 16))
@@ -48,6 +50,7 @@ def make_step(model, accumulate, mesh, optimizer=None, schedule=lambda step: 0.1
     """The step and its first state, on the mesh."""
     config = thin_config()
     config.train.accumulate, config.frozen = accumulate, frozen
+    model = model.clone(target=sharding.target_of(mesh))
     optimizer = optimizer or optax.sgd(schedule, momentum=0.9)
     state = create_state(model, optimizer, SIZE, seed=0)
     state = state.replace(
@@ -156,9 +159,15 @@ def test_gradients_are_reduced_once_and_batches_never_gathered(accumulate, fsdp)
     _, state = make_step(Small(norm=True), 1, runtime.default_mesh())
     weights = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     reduced = sum(elements(shapes) for kind, shapes in found if kind == "all-reduce")
-    channels = 3 + 96  # of the norms: two sums for each; and the loss and the accuracy
+    channels = 3 + 96  # of the norms, see below; and the loss and the accuracy
     # The norm of the gradients adds a sum over the parts of the ones that are divided.
-    assert reduced == weights + 2 * channels + 2 + (fsdp > 1)
+    assert reduced == weights + 3 * channels + 2 + (fsdp > 1)
+    # One for the statistics of each norm, and two for the gradients, of which a norm's come first.
+    assert sum(kind == "all-reduce" for kind, _ in found) == 2 + 2 + (fsdp > 1)
+    assert [shapes for _, shapes in found if shapes in ([(3,)] * 3, [(96,)] * 3)] == [
+        [(3,)] * 3,
+        [(96,)] * 3,
+    ]
     # The one kernel large enough to be divided is gathered, and nothing else.
     others = [exchange for exchange in found if exchange[0] != "all-reduce"]
     assert others == ([("all-gather", [(1, 1, 48, 96)])] if fsdp > 1 else [])

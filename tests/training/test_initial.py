@@ -10,7 +10,7 @@ from dkse_jax import runtime, sharding
 from dkse_jax.errors import UserError
 from dkse_jax.models import configured_model
 from dkse_jax.models.importer import layouts
-from dkse_jax.training.initial import check_frozen, initial_variables, started_from
+from dkse_jax.training.initial import initial_variables, started_from
 from dkse_jax.training.loop import train
 from dkse_jax.workdir import checkpoint, description
 from scripts.reference_logits import draw
@@ -75,7 +75,7 @@ def test_another_network_is_refused_by_name(config, trained, fresh):
         initial_variables(config, fresh(3), names, MESH)
 
 
-def test_published_weights_fill_all_but_a_last_layer_of_other_classes(config, tmp_path):
+def test_published_weights_fill_all_but_a_last_layer_of_other_classes(config, tmp_path, capsys):
     config.model.name = "resnet18"
     shapes = jax.eval_shape(configured_model(config.model, 3).init, jax.random.key(0), IMAGE_64)
     slots = layouts("resnet18", shapes)[0]
@@ -87,25 +87,54 @@ def test_published_weights_fill_all_but_a_last_layer_of_other_classes(config, tm
     for path, value in flatten_dict(start).items():
         assert isinstance(value, jax.ShapeDtypeStruct) == (path[1] == "logits"), path
     np.testing.assert_array_equal(start["params"]["stem"]["norm"]["scale"], tensors["bn1.weight"])
+    told, caution = capsys.readouterr().out.splitlines()
+    assert told.endswith(f"{len(tensors) - 2} arrays; the head begins anew (3 classes)")
+    assert caution.endswith("need config.data.normalisation=imagenet; this run has centred")
 
 
 def test_frozen_layers_stay_and_the_others_move(config, trained, tmp_path):
     config.init_from, config.frozen = str(trained), "separable_,dkse_6/gate"
     config.train.epochs = 0.3
     train(config, tmp_path / "run")
-    before, after = (
-        flatten_dict(best_of(run, config)["params"]) for run in (trained, tmp_path / "run")
-    )
+    before, after = (flatten_dict(best_of(run, config)) for run in (trained, tmp_path / "run"))
     for path, value in before.items():
-        stays = path[0].startswith("separable_") or path[:2] == ("dkse_6", "gate")
+        stays = path[1].startswith("separable_") or path[1:3] == ("dkse_6", "gate")
         assert np.array_equal(value, after[path]) == stays, path
 
 
-def test_a_frozen_name_that_is_none_is_refused():
-    params = {"stem": {"kernel": 0}, "layer1_0": {"kernel": 0}}
-    check_frozen(("stem", "layer"), params)
-    with pytest.raises(UserError, match=r'config.frozen has "stm".*did you mean "stem"'):
-        check_frozen(("stm",), params)
+def test_what_was_taken_and_what_begins_anew_is_told(config, trained, fresh, capsys):
+    config.init_from = str(trained)
+    step, names = checkpoint.best_step(trained), description.load_inputs(trained)["class_names"]
+    for classes, head in (
+        (names, "{0} arrays; the head among them"),
+        (["a", "b", "c"], "{1} arrays; the head begins anew (3 other classes)"),
+        ([*names, "d"], "{1} arrays; the head begins anew (3 -> 4 classes)"),
+    ):
+        own = fresh(len(classes))
+        initial_variables(config, own, classes, MESH)
+        arrays = len(jax.tree.leaves(own))
+        line = f"weights of {trained}, step {step}: {head.format(arrays, arrays - 2)}\n"
+        assert capsys.readouterr().out == line
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"normalisation": "imagenet"}, "data.normalisation=imagenet, data.levels=false"),
+        ({"normalisation": "inception"}, "data.normalisation=inception, data.levels=false"),
+        ({"levels": True}, "data.normalisation=centred, data.levels=true"),
+        ({"image_size": 48}, "judged images of 32 pixels; this run, of 48"),
+    ],
+)
+def test_other_images_than_the_parents_are_told(config, trained, fresh, capsys, fields, told):
+    config.init_from = str(trained)
+    config.data.update(fields)
+    initial_variables(config, fresh(4), ["a", "b", "c", "d"], MESH)
+    _, line = capsys.readouterr().out.splitlines()
+    before = "was trained with data.normalisation=centred, data.levels=false; this run has "
+    parts = "" if "image_size" in fields else before
+    assert line.endswith(parts + told)
+    assert line.startswith("caution: " if parts else str(trained))
 
 
 def test_a_wrong_source_is_refused_before_anything_is_made(config, tmp_path):

@@ -93,6 +93,25 @@ def test_a_run_interrupted_while_it_judges_goes_on_bit_for_bit(
     assert checkpoint.best_step(tmp_path / "run") == checkpoint.best_step(trained)
 
 
+def test_a_verdict_of_nan_loses_no_step(config, tmp_path, trained, monkeypatch):
+    def broken(*args, **named):
+        log_probabilities = predict(*args, **named)
+        log_probabilities[[1, 4], 2] = np.nan, -np.inf
+        return log_probabilities
+
+    predict, run = measure.predict, tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(measure, "predict", broken)
+        sentence = "^2 of the 15 images of val at step 3, which is saved, have logits that are not"
+        with pytest.raises(UserError, match=sentence):
+            train(config, run)
+    assert '"val"' not in metrics(run)
+    assert checkpoint.latest_step(run) == 3
+    train(config, run)
+    assert metrics(run) == metrics(trained)
+    assert state_of(run, config) == state_of(trained, config)
+
+
 def test_ignoring_the_start_step_would_be_noticed(config, tmp_path, trained, monkeypatch):
     train_until_killed(config, tmp_path / "run", monkeypatch, 5)
 
