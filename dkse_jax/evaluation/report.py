@@ -15,6 +15,7 @@ from dkse_jax.files import replacing
 from dkse_jax.text import csv_text, plain_text
 
 FILES = ("metrics.json", "confusion.csv", "confusion.png", "predictions.csv", "mistakes.png")
+CALIBRATED = 100  # examples; of fewer, the calibration error is printed in whole per cent
 _MISTAKE_SIDE = 256  # minimum of pixels with which a mistake is decoded
 
 
@@ -92,22 +93,29 @@ def write_report(
 
 def summary(result: dict[str, Any]) -> str:
     """Formats the metrics of one split: a summary, then a table of the classes."""
-    low, high = result["interval95"]
+    interval = result.get("interval95_reason")
+    if result["interval95"]:
+        low, high = result["interval95"]
+        interval = f"95% interval {low:.2%} to {high:.2%}"
+    top2 = "" if result["top2"] is None else f", top-2 accuracy {result['top2']:.2%}"
+    decimals = 2 if result["n"] >= CALIBRATED else 0
     lines = [
-        f"accuracy {result['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%})"
+        f"accuracy {result['accuracy']:.2%} ({interval})"
         f" on {result['n']:,} examples in {result['groups']:,} groups"
         + (f"; {result['skipped']:,} could not be read" if result["skipped"] else ""),
-        f"loss {result['loss']:.4f}, top-2 accuracy {result['top2']:.2%},"
-        f" calibration error {result['ece']:.2%}",
+        f"loss {result['loss']:.4f}{top2}, calibration error {result['ece']:.{decimals}%}",
         f"{'n':>9} {'precision':>10} {'recall':>7} {'F1':>7}  class",
     ]
     # The name comes last, since its width on the screen is unknown.
     for name, row in result["per_class"].items():
-        lines.append(
-            f"{row['n']:>9,} {row['precision']:>10.1%} {row['recall']:>7.1%} {row['f1']:>7.1%}"
-            f"  {plain_text(name)}"
-        )
+        shares = (_share(row[key]) for key in ("precision", "recall", "f1"))
+        cells = "{:>10} {:>7} {:>7}".format(*shares)
+        lines.append(f"{row['n']:>9,} {cells}  {plain_text(name)}")
     return "\n".join(lines)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
 
 
 def _refuse_other_content(folder: pathlib.Path) -> None:

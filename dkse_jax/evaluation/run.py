@@ -16,6 +16,7 @@ from dkse_jax.distributed import processes, watch
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.evaluation.evaluate import predict
 from dkse_jax.evaluation.gradcam import choose_stage
+from dkse_jax.evaluation.metrics import caution
 from dkse_jax.evaluation.overlays import MAX_EXAMPLES, make_explain, write_overlays
 from dkse_jax.evaluation.report import measure, summary, write_report
 from dkse_jax.inference import make_forward
@@ -80,6 +81,8 @@ def evaluate(
     folder = run.workdir / "eval" / split
     write_report(folder, source, log_probabilities, metrics, skipped)
     print(summary(metrics))
+    if sentence := caution(metrics["groups"], split if root is None else "the folder"):
+        log(sentence)
     log(f"report: {folder}")
     if gradcam is not None and stage is not None:
         mesh = trained.mesh.local_mesh  # the other processes have returned

@@ -188,10 +188,10 @@ def test_summary():
     result = {
         "step": 3,
         "n": 1234,
-        "classes": 2,
+        "classes": 3,
         "accuracy": 0.91234,
         "loss": 0.25,
-        "top2": 1.0,
+        "top2": 0.995,
         "per_class": {
             "Baroque": {"n": 1000, "precision": 0.5, "recall": 1.0, "f1": 2 / 3},
             "浮世绘\n": {"n": 234, "precision": 0.0, "recall": 0.0, "f1": 0.0},
@@ -203,8 +203,32 @@ def test_summary():
     }
     assert summary(result).splitlines() == [
         "accuracy 91.23% (95% interval 90.00% to 92.50%) on 1,234 examples in 77 groups",
-        "loss 0.2500, top-2 accuracy 100.00%, calibration error 3.12%",
+        "loss 0.2500, top-2 accuracy 99.50%, calibration error 3.12%",
         "        n  precision  recall      F1  class",
         "    1,000      50.0%  100.0%   66.7%  Baroque",
         "      234       0.0%    0.0%    0.0%  浮世绘\ufffd",
+    ]
+
+
+def test_what_is_not_known_is_no_number():
+    nothing = {"n": 0, "precision": None, "recall": None, "f1": None}
+    known = {"n": 3, "precision": 0.0, "recall": 0.0, "f1": 0.0}
+    result = {
+        "n": 3,
+        "accuracy": 0.0,
+        "loss": 0.25,
+        "top2": None,
+        "per_class": {"ink": known, "oil": nothing},
+        "ece": 0.612,
+        "interval95": None,
+        "interval95_reason": "too few groups (3) for an interval",
+        "groups": 3,
+        "skipped": 0,
+    }
+    assert summary(result).splitlines() == [
+        "accuracy 0.00% (too few groups (3) for an interval) on 3 examples in 3 groups",
+        "loss 0.2500, calibration error 61%",
+        "        n  precision  recall      F1  class",
+        "        3       0.0%    0.0%    0.0%  ink",
+        "        0          -       -       -  oil",
     ]
