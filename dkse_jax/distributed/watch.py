@@ -166,5 +166,6 @@ def _leave_reason(sign: Sign, reason: str) -> None:
 
 def _end(reason: str) -> None:
     """Exits at once, since the main thread may wait forever."""
-    os.write(2, f"{plain_text(reason)}\n".encode())
+    with contextlib.suppress(OSError):  # nobody reads it
+        os.write(2, f"{plain_text(reason)}\n".encode())
     os._exit(1)
