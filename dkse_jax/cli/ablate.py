@@ -78,6 +78,7 @@ def _program() -> list[str]:
 
 def counts() -> None:
     """Prints the ledger of counts, and writes it to --workdir if given."""
+    from dkse_jax.console import say
     from dkse_jax.experiments import ledger
     from dkse_jax.files import write_atomically
     from dkse_jax.models import configured_model
@@ -86,7 +87,7 @@ def counts() -> None:
         VARIANTS, lambda name: configured_model(get_config(name).model, ledger.CLASSES)
     )
     text = ledger.as_markdown(entries)
-    print(text, end="")
+    say(text, end="")
     if WORKDIR.value:
         folder = Path(WORKDIR.value)
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import flax.linen as nn
 from jax.sharding import Mesh
 
 from dkse_jax import runtime
-from dkse_jax.console import log
+from dkse_jax.console import log, say
 from dkse_jax.data.pipeline import fingerprint
 from dkse_jax.data.sources import Source, load_all, load_splits
 from dkse_jax.data.splits import SPLITS
@@ -80,7 +80,7 @@ def evaluate(
         return metrics
     folder = run.workdir / "eval" / split
     write_report(folder, source, log_probabilities, metrics, skipped)
-    print(summary(metrics))
+    say(summary(metrics))
     if sentence := caution(metrics["groups"], split if root is None else "the folder"):
         log(sentence)
     log(f"report: {folder}")

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from dkse_jax import runtime
 from dkse_jax.config import steps, validate
-from dkse_jax.console import duration, log, time_left
+from dkse_jax.console import duration, log, say, time_left
 from dkse_jax.data.sources import load_splits
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.experiments import runs, table_report
@@ -71,10 +71,9 @@ def run_table(
         if seed not in _finished(row, seeds, workdir)
     ]
     planned = sum(costs[row.name] for row, _ in pending)
-    print(
+    say(
         f"table {table}: {len(chosen)} rows with {seeds} seeds; {len(pending)} runs to go,"
-        f" about {duration(planned)} here, by a short probe",
-        flush=True,
+        f" about {duration(planned)} here, by a short probe"
     )
 
     def write() -> str:
@@ -91,13 +90,13 @@ def run_table(
 
     started, guessed = time.monotonic(), 0.0
     for number, (row, seed) in enumerate(pending, start=1):
-        print(f"\nrun {number} of {len(pending)}: {row.name}, seed {seed}", flush=True)
+        say(f"\nrun {number} of {len(pending)}: {row.name}, seed {seed}")
         runs.run(row, seed, base, workdir, mesh)
         guessed += costs[row.name]
         rest = time_left(time.monotonic() - started, guessed, planned - guessed)
         write()
-        print(f"table {table}: left {rest}", flush=True)
-    print(f"\n{write()}")
+        say(f"table {table}: left {rest}")
+    say(f"\n{write()}")
     log(f"files: {workdir / f'table-{table}'}.csv, .md, .png")
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import shlex
 from pathlib import Path
 
 import jax
@@ -101,7 +102,7 @@ def train(
                     unevaluated=unevaluated,
                     profile=profile,
                 )
-    log(f"done: dkse-eval --workdir={workdir}")
+    log(f"done: dkse-eval --workdir={shlex.quote(str(workdir))}")
     return on_val
 
 

@@ -78,6 +78,9 @@ def _become(output: int, environment: dict[str, str], folder: str, before: dict[
     os.environ.clear()
     os.environ.update(environment)
     for name, value in environment.items():
+        if name == "PYTHONIOENCODING":
+            for stream in (sys.stdout, sys.stderr):
+                stream.reconfigure(encoding=value, errors="strict")
         if name.startswith("JAX_") and value != before.get(name):
             jax.config.update(name.lower(), json.loads(value))
 
