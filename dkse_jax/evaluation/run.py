@@ -6,6 +6,7 @@ from typing import Any
 
 import flax.linen as nn
 from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
 from dkse_jax import runtime
 from dkse_jax.console import log, say
@@ -17,8 +18,19 @@ from dkse_jax.errors import UserError, nearest
 from dkse_jax.evaluation.evaluate import predict
 from dkse_jax.evaluation.gradcam import choose_stage
 from dkse_jax.evaluation.metrics import caution
-from dkse_jax.evaluation.overlays import MAX_EXAMPLES, make_explain, write_overlays
-from dkse_jax.evaluation.report import measure, summary, write_report
+from dkse_jax.evaluation.overlays import (
+    MAX_EXAMPLES,
+    make_explain,
+    remove_overlays,
+    write_overlays,
+)
+from dkse_jax.evaluation.report import (
+    check_folder,
+    measure,
+    report_folder,
+    summary,
+    write_report,
+)
 from dkse_jax.inference import make_forward
 from dkse_jax.readable import readable
 from dkse_jax.trained import Run, read_run, restore
@@ -32,11 +44,13 @@ def evaluate(
     *,
     gradcam: int | None = None,
     stage: str | None = None,
+    on_bad_image: str | None = None,
     mesh: Mesh | None = None,
 ) -> dict[str, Any]:
     """Evaluates a run's best checkpoint on a split of its data, or on all images under root.
 
-    Writes workdir/eval/<split> and prints a summary. Each of several processes returns the metrics;
+    Writes workdir/eval/<split>, or for each root a folder of its own in workdir/eval, and prints a
+    summary. Each of several processes returns the metrics;
     only process 0 writes.
 
     Args:
@@ -45,17 +59,24 @@ def evaluate(
         root: a folder of other images than the run's.
         gradcam: number of examples of each class to explain (see `overlays.write_overlays`).
         stage: the map that Grad-CAM explains; by default the network's last.
+        on_bad_image: error or skip; by default as config.data.on_bad_image. Skipped images are
+            listed and counted, however many they are.
         mesh: the devices to run on; by default all.
 
     Returns:
         The content of metrics.json: see `report.measure`.
 
     Raises:
-        UserError: the run, checkpoint, split, folder or stage does not exist, or the data changed.
+        UserError: the run, checkpoint, split, folder or stage does not exist, the data changed, or
+            the report cannot be written; or an image cannot be read.
     """
     run = read_run(workdir)
     stage = _stage_to_explain(run.network, run.transform.size, gradcam, stage)
-    source = choose_source(run, split, None if root is None else Path(root))
+    images = None if root is None else Path(root)
+    source = choose_source(run, split, images)
+    folder = report_folder(run.workdir, split, images)
+    if processes.is_first():
+        check_folder(folder, len(source), len(run.class_names))
     inputs = {"class_names": run.class_names, "splits": run.splits}
     facts = description.facts(run.config, inputs)
     facts["the evaluated data"] = f"{split} ({fingerprint(source)[:12]})"
@@ -63,7 +84,8 @@ def evaluate(
     trained = restore(run, runtime.default_mesh() if mesh is None else mesh)
     # Other images may have the names of a split: their findings are not kept.
     kept_in = run.workdir if root is None else None
-    source, skipped = readable(kept_in, source, run.config.data, run.transform.size)
+    data_config = _on_bad_image(run.config.data, on_bad_image)
+    source, skipped = readable(kept_in, source, data_config, run.transform.size)
     log(f"evaluating step {trained.step} on {split}: {len(source)} images")
     with watch.working():
         log_probabilities = predict(
@@ -78,12 +100,12 @@ def evaluate(
     metrics = measure(source, log_probabilities, run.config.seed, trained.step, len(skipped))
     if not processes.is_first():
         return metrics
-    folder = run.workdir / "eval" / split
     write_report(folder, source, log_probabilities, metrics, skipped)
     say(summary(metrics))
     if sentence := caution(metrics["groups"], split if root is None else "the folder"):
         log(sentence)
     log(f"report: {folder}")
+    remove_overlays(folder / "gradcam", source.class_names)
     if gradcam is not None and stage is not None:
         mesh = trained.mesh.local_mesh  # the other processes have returned
         paths = write_overlays(
@@ -100,6 +122,17 @@ def evaluate(
         log(f"Grad-CAM at {stage}: {len(paths)} pictures in {folder / 'gradcam'}")
     log(f"{split} accuracy {metrics['accuracy']:.4f}; look at {folder / 'confusion.png'}")
     return metrics
+
+
+def _on_bad_image(data_config: ConfigDict, chosen: str | None) -> ConfigDict:
+    """Returns config.data with the choice, if there is one, and then without a limit of skips."""
+    if chosen is None:
+        return data_config
+    if chosen not in ("error", "skip"):
+        raise UserError(f'--on_bad_image is "{chosen}"{nearest(chosen, ("error", "skip"))}')
+    changed = data_config.copy_and_resolve_references()
+    changed.on_bad_image, changed.max_bad_percent = chosen, 100.0
+    return changed
 
 
 def _stage_to_explain(

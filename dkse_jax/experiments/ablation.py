@@ -58,12 +58,18 @@ def run_table(
     splits = load_splits(base.data, base.seed)
     rows = rows_of(table, base, variants, splits["train"].class_names)
     chosen = _chosen(rows, only)
-    for row in rows:
+    for row in chosen:
         validate(runs.config_of(row, 0, base))
+    for row in rows:  # finished ones are in the table too
         for seed in range(seeds):
-            folder = runs.run_workdir(workdir, row, seed)
-            description.check_workdir(folder, runs.config_of(row, seed, base))
-    costs = {row.name: _seconds(row, base, len(splits["train"]), mesh) for row in rows}
+            if row in chosen or runs.read_record(workdir, row, seed):
+                folder = runs.run_workdir(workdir, row, seed)
+                description.check_workdir(folder, runs.config_of(row, seed, base))
+    costs = {
+        row.name: _seconds(row, base, len(splits["train"]), mesh)
+        for row in rows
+        if row in chosen or _is_valid(row, base)
+    }
     pending = [
         (row, seed)
         for seed in range(seeds)
@@ -82,7 +88,7 @@ def run_table(
                 row,
                 _finished(row, seeds, workdir),
                 _against_first(row, rows, seeds, workdir),
-                seeds * costs[row.name],
+                seeds * costs[row.name] if row.name in costs else None,
             )
             for row in rows
         ]
@@ -98,6 +104,15 @@ def run_table(
         say(f"table {table}: left {rest}")
     say(f"\n{write()}")
     log(f"files: {workdir / f'table-{table}'}.csv, .md, .png")
+
+
+def _is_valid(row: Row, base: ConfigDict) -> bool:
+    """Returns whether a row can be run with the base config."""
+    try:
+        validate(runs.config_of(row, 0, base))
+    except UserError:
+        return False
+    return True
 
 
 def _chosen(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:

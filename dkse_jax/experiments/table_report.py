@@ -54,7 +54,7 @@ class Line(NamedTuple):
     row: Row
     records: dict[int, dict[str, Any]]
     difference: Difference | None
-    seconds: float  # estimate for all seeds
+    seconds: float | None  # estimate for all seeds; None of a row that cannot be run
 
 
 def write(folder: Path, name: str, command: str, lines: Sequence[Line]) -> str:
@@ -99,7 +99,8 @@ def as_markdown(command: str, lines: Sequence[Line]) -> str:
     if fewest is not None and (sentence := caution(fewest, "test")):
         parts.append(sentence)
     missing = [
-        f"- {code(f'--rows={shlex.quote(line.row.name)}')}, about {duration(line.seconds)}"
+        f"- {code(f'--rows={shlex.quote(line.row.name)}')}"
+        + (f", about {duration(line.seconds)}" if line.seconds is not None else "")
         for line in lines
         if not line.records
     ]

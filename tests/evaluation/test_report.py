@@ -131,7 +131,7 @@ def test_older_report_is_replaced(tmp_path):
     (tmp_path / "r" / "left_over").touch()
     write(tmp_path / "r", step=800)
     assert json.loads((tmp_path / "r" / "metrics.json").read_text())["step"] == 800
-    assert sorted(p.name for p in (tmp_path / "r").iterdir()) == sorted(FILES)
+    assert sorted(p.name for p in (tmp_path / "r").iterdir()) == sorted([*FILES, "left_over"])
     assert [p.name for p in tmp_path.iterdir()] == ["r"]
 
 
@@ -159,10 +159,33 @@ def test_folder_of_other_things_is_refused_and_kept(tmp_path):
     assert (tmp_path / "metrics.json").read_text() == "mine"
 
 
-def test_empty_folder_is_filled(tmp_path):
+@pytest.mark.parametrize("own", [[], ["notes.txt", "skipped.csv.bak"]])
+def test_a_folder_without_a_report_is_filled(tmp_path, own):
     (tmp_path / "r").mkdir()
+    for name in own:
+        (tmp_path / "r" / name).touch()
+    write(tmp_path / "r")
+    assert sorted(p.name for p in (tmp_path / "r").iterdir()) == sorted([*FILES, *own])
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_report_that_was_cut_off_is_replaced(tmp_path, file):
+    """A process that is killed between two files leaves the new metrics first."""
+    write(tmp_path / "r")
+    (tmp_path / "r" / file).unlink()
+    if file == "metrics.json":  # then nothing shows that the rest is a report
+        with pytest.raises(UserError, match="holds other things"):
+            write(tmp_path / "r")
+        return
     write(tmp_path / "r")
     assert sorted(p.name for p in (tmp_path / "r").iterdir()) == sorted(FILES)
+
+
+def test_a_list_of_skipped_images_is_kept_unless_a_report_made_it(tmp_path):
+    write(tmp_path / "r")
+    (tmp_path / "r" / "skipped.csv").write_text("mine")
+    write(tmp_path / "r")
+    assert (tmp_path / "r" / "skipped.csv").read_text() == "mine"
 
 
 def test_images_that_could_not_be_read_are_listed(tmp_path):
