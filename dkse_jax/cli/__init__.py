@@ -1,6 +1,6 @@
 """What all commands share: flags, and one sentence with exit code 2 for a mistake of the user."""
 
-import io
+import contextlib
 import os
 import re
 import sys
@@ -38,8 +38,8 @@ def run(
         positional: flags that may also be given without a name, in this order.
     """
     for stream in (sys.stdout, sys.stderr):  # for what libraries print
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+        with contextlib.suppress(AttributeError, OSError):  # of a notebook, or closed
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         with interrupts.installed():
             if _HELP & set(sys.argv[1:]):

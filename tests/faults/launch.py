@@ -74,13 +74,13 @@ def _become(output: int, environment: dict[str, str], folder: str, before: dict[
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
+    encoding = environment.get("PYTHONIOENCODING", "utf-8")
+    sys.stdout = os.fdopen(1, "w", encoding=encoding)
+    sys.stderr = os.fdopen(2, "w", 1, encoding=encoding, errors="backslashreplace")
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     for name, value in environment.items():
-        if name == "PYTHONIOENCODING":
-            for stream in (sys.stdout, sys.stderr):
-                stream.reconfigure(encoding=value, errors="strict")
         if name.startswith("JAX_") and value != before.get(name):
             jax.config.update(name.lower(), json.loads(value))
 
