@@ -36,7 +36,7 @@ def images(run, tmp_path):
 
 def evaluate(run, *flags, **named):
     process = runs.Process("eval.py", f"--workdir={run}", *flags, **named)
-    return process.end(), process.output.splitlines()
+    return process.end(within=120), process.output.splitlines()
 
 
 @pytest.mark.fault("F31", "few groups, and all or none right: no interval of width nought")
