@@ -42,7 +42,7 @@ def say(text: str, stream: TextIO | None = None, end: str = "\n") -> None:
 
 
 def flush(stream: TextIO | None) -> None:
-    """Flushes a stream, or drops its text as `say`."""
+    """Flushes a stream; after an error its text, and what follows, is dropped."""
     if stream is None:
         return
     try:
