@@ -16,10 +16,10 @@ NAMES = ("train", "inference", "input", "startup", "memory")
 DTYPES = ("float32", "bfloat16")
 
 CASES = flags.DEFINE_list("cases", list(NAMES), "What to measure.")
-TORCH = flags.DEFINE_string("torch-python", None, "A Python interpreter that has PyTorch.")
+TORCH = cli.define_path("torch-python", None, "A Python interpreter that has PyTorch.")
 ROUNDS = flags.DEFINE_integer("rounds", 7, "Interleaved rounds; long cases may get fewer, min. 3.")
-DATA_ROOT = flags.DEFINE_string("data-root", None, "The images of configs/art5.py, to time input.")
-OUT = flags.DEFINE_string("out", "runs/bench", "The folder for results.json and worker.log.")
+DATA_ROOT = cli.define_path("data-root", None, "The images of configs/art5.py, to time input.")
+OUT = cli.define_path("out", "runs/bench", "The folder for results.json and worker.log.")
 DTYPE = flags.DEFINE_string("dtype", "float32", "Of the activations; bfloat16 for accelerators.")
 
 

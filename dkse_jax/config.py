@@ -102,7 +102,7 @@ FIELDS: dict[str, Field] = {
     ),
     "data.tfds.train_split": Field("train[:80%]", _GIVEN, "a split of the builder"),
     "data.tfds.val_split": Field("train[80%:]", _GIVEN, "a split of the builder"),
-    "data.tfds.test_split": Field("test", _GIVEN, "a split of the builder"),
+    "data.tfds.test_split": Field("test", _ANY, "a split of the builder; empty for none"),
     "data.tfds.image_key": Field("image", _GIVEN, "name of the image's feature"),
     "data.tfds.label_key": Field("label", _GIVEN, "name of the label's feature"),
     "augment.enabled": Field(True, _ANY, "false: every view is the largest centred square"),

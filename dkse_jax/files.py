@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 LOCK_FILE = "lock"
 
 
+def expanded(path: str | os.PathLike[str]) -> str:
+    """Returns the path with the user's home folder for a "~" at its start, as a shell would."""
+    return os.path.expanduser(os.fspath(path))
+
+
 @contextlib.contextmanager
 def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """Yields the path of a draft, a new file or folder, that replaces `path` at the end.

@@ -36,4 +36,4 @@ def code(text: str) -> str:
 
 def _escaped(cell: str) -> str:
     """Returns plain text with a backslash before what would end a cell or begin markup."""
-    return re.sub(r"[\\|<&\[`*]", r"\\\g<0>", plain_text(cell))
+    return re.sub(r"[\\|<\[`*]|&(?=#?\w+;)", r"\\\g<0>", plain_text(cell))

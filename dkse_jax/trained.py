@@ -21,6 +21,7 @@ from dkse_jax.data.decode import decode_image, image_to_rgb
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.evaluation.gradcam import choose_stage, grad_cam
+from dkse_jax.files import expanded
 from dkse_jax.inference import make_forward, stream
 from dkse_jax.models import configured_model
 from dkse_jax.workdir import checkpoint, description
@@ -193,7 +194,7 @@ class Trained(Run):
 
 def read_run(workdir: str | os.PathLike[str]) -> Run:
     """Returns the description of the run in a workdir. Raises UserError where there is none."""
-    folder = Path(workdir)
+    folder = Path(expanded(workdir))
     config, inputs = description.load_config(folder), description.load_inputs(folder)
     class_names = tuple(inputs["class_names"])
     return Run(

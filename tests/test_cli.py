@@ -1,5 +1,6 @@
 """A small script of this test: flags, a config."""
 
+import copy
 import importlib
 import signal
 import subprocess
@@ -273,6 +274,24 @@ def test_a_real_script_starts_without_jax_and_ends_with_code_2(tmp_path):
         env={"PYTHONPATH": str(ROOT)},
     )
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "5 w False\n")
+
+
+# flags of texts that are no paths
+TEXTS = {"table", "split", "stage", "profile", "coordinator", "on_bad_image"}
+
+
+@pytest.mark.parametrize("command", ["train", "eval", "ablate", "check", "pack"])
+def test_every_path_may_begin_with_the_home_folder(command, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "own.py").write_text("def get_config():\n    return {}\n")
+    values = copy.deepcopy(importlib.import_module(f"dkse_jax.cli.{command}").FLAGS)
+    strings = {name for name in values if values[name].flag_type() == "string"} - TEXTS
+    assert strings
+    for name in strings:
+        values[name].parse("~/runs/one")
+        assert values[name].value == f"{tmp_path}/runs/one", name
+    assert cli._config_file("~/own.py:a") == f"{tmp_path}/own.py:a"
+    assert cli._config_file("dkse:sk").endswith("configs/dkse.py:sk")
 
 
 def test_one_argument_may_go_without_its_name(monkeypatch, capsys):

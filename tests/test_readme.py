@@ -12,9 +12,8 @@ from PIL import Image
 from dkse_jax.config import FIELDS
 from dkse_jax.configs.dkse import VARIANTS
 
-pytestmark = pytest.mark.usefixtures("short")
-
 ROOT = Path(__file__).parents[1]
+KEPT = ROOT / "tests/workdir/kept/run-0.1.0"  # a finished run
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 PAGES.remove(ROOT / "CHANGELOG.md")  # it names what is gone
 
@@ -26,8 +25,8 @@ def found(pattern: str, least: int = 1) -> list[tuple[Path, re.Match[str]]]:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/use.md"])
-def test_the_python_examples_run(page, trained, tmp_path, monkeypatch):
-    shutil.copytree(trained, tmp_path / "runs/demo")
+def test_the_python_examples_run(page, tmp_path, monkeypatch):
+    shutil.copytree(KEPT, tmp_path / "runs/demo", ignore=shutil.ignore_patterns("eval"))
     for name in ("a.jpg", "b.jpg"):
         Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / name)
     monkeypatch.chdir(tmp_path)

@@ -13,6 +13,7 @@ from dkse_jax import interrupts
 from dkse_jax.config import FIELDS, unknown_field, validate
 from dkse_jax.console import flush, say, tell
 from dkse_jax.errors import UserError, nearest
+from dkse_jax.files import expanded
 
 flags.disclaim_key_flags()  # what `define_field` defines belongs to the module that calls it
 
@@ -67,6 +68,28 @@ def define_field(name: str, flag_values: flags.FlagValues, note: str = "") -> fl
     return define(key, field.default, help_text, flag_values=flag_values)
 
 
+class _PathParser(flags.ArgumentParser[str]):
+    def parse(self, argument: str) -> str:
+        return expanded(argument)
+
+
+def define_path(
+    name: str,
+    default: str | None,
+    help_text: str,
+    flag_values: flags.FlagValues = flags.FLAGS,
+    *,
+    required: bool = False,
+) -> flags.FlagHolder:
+    """Defines a flag of a file or folder; "~" is the home folder, which shells leave in --name=~/a.
+
+    Takes the arguments of `flags.DEFINE_string`.
+    """
+    return flags.DEFINE(
+        _PathParser(), name, default, help_text, flag_values=flag_values, required=required
+    )
+
+
 def _module(main: Callable[[], None]) -> str:
     """Returns the name under which absl registers the flags of main's module."""
     return sys.argv[0] if main.__module__ == "__main__" else main.__module__
@@ -101,7 +124,7 @@ def _parse(
         raise UserError("the config file has no function get_config") from error
     for name in positional:
         if rest and flag_values[name].value is None:
-            flag_values[name].value = rest.pop(0)
+            flag_values[name].value = flag_values[name].parser.parse(rest.pop(0))
     if rest:
         raise UserError(f'"{rest[0]}" is not a flag; write --name=value')
     if has_config and flag_values["config"].value is not None:
@@ -133,18 +156,18 @@ def _resolved(arguments: Sequence[str]) -> list[str]:
 def _config_file(value: str) -> str:
     """Returns FILE:VARIANT; a value such as dkse:figure10 names a config of the package."""
     name, colon, variant = value.partition(":")
-    path, own = Path(name), Path(__file__).parents[1] / "configs"
+    path, own = Path(expanded(name)), Path(__file__).parents[1] / "configs"
     names = [file.stem for file in own.glob("[!_]*.py")]
     if name in names:
         return f"{own / name}.py{colon}{variant}"
-    if Path(name).name == name and not path.suffix:
+    if path.name == name and not path.suffix:
         raise UserError(f'there is no config "{name}"{nearest(name, names)}')
     if not path.is_file():
         files = [file.name for file in path.parent.glob("*.py")]
         raise UserError(f"there is no config file {path}{nearest(path.name, files)}")
     if path.suffix != ".py":
         raise UserError(f"the config file {path} is not a Python file")
-    return value
+    return f"{path}{colon}{variant}"
 
 
 def _illegal_value(error: flags.IllegalFlagValueError, flag_values: flags.FlagValues) -> str:

@@ -33,9 +33,7 @@ TABLE = flags.DEFINE_string(
 )
 SEEDS = flags.DEFINE_integer("seeds", 3, "Runs of each row: the seeds 0, 1, ...", flag_values=FLAGS)
 ROWS = flags.DEFINE_list("rows", [], "Only these rows of the table are run.", flag_values=FLAGS)
-WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Where the runs and the table go.", flag_values=FLAGS
-)
+WORKDIR = cli.define_path("workdir", None, "Where the runs and the table go.", flag_values=FLAGS)
 
 
 def main() -> None:

@@ -16,13 +16,13 @@ from dkse_jax.distributed import flags as distributed_flags
 from dkse_jax.workdir import description
 
 FLAGS = flags.FlagValues()  # of this command alone: other commands have flags of these names
-WORKDIR = flags.DEFINE_string(
+WORKDIR = cli.define_path(
     "workdir", None, "The workdir of the training run.", required=True, flag_values=FLAGS
 )
 SPLIT = flags.DEFINE_string(
     "split", "test", "train, val or test; all, with --root.", flag_values=FLAGS
 )
-ROOT = flags.DEFINE_string(
+ROOT = cli.define_path(
     "root", None, "Another folder of images, instead of the run's data.", flag_values=FLAGS
 )
 GRADCAM = flags.DEFINE_integer(

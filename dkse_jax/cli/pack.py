@@ -13,8 +13,8 @@ from dkse_jax import cli
 from dkse_jax.errors import UserError
 
 FLAGS = flags.FlagValues()  # of this command alone: other commands have flags of these names
-_ROOT = flags.DEFINE_string("root", None, "The folder of the images.", flag_values=FLAGS)
-_OUT = flags.DEFINE_string("out", None, "A new folder for the records.", flag_values=FLAGS)
+_ROOT = cli.define_path("root", None, "The folder of the images.", flag_values=FLAGS)
+_OUT = cli.define_path("out", None, "A new folder for the records.", flag_values=FLAGS)
 _SEED = cli.define_field("seed", FLAGS, "of the splits that the folder does not give")
 _VAL_PERCENT = cli.define_field("data.folder.val_percent", FLAGS)
 _TEST_PERCENT = cli.define_field("data.folder.test_percent", FLAGS)

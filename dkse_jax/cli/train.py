@@ -24,7 +24,7 @@ CONFIG = config_flags.DEFINE_config_file(
     "The config: a file, as in configs/dkse.py or configs/dkse.py:figure10.",
     flag_values=FLAGS,
 )
-WORKDIR = flags.DEFINE_string(
+WORKDIR = cli.define_path(
     "workdir",
     None,
     "Where everything the run makes goes; a new folder in runs/ by default.",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Set
 from dkse_jax.errors import UserError, refuse
 
 SPLITS = ("train", "val", "test")
+Report = Callable[[str], None]
 
 
 def assign_splits(
@@ -15,7 +16,7 @@ def assign_splits(
     seed: int,
     val_percent: float,
     test_percent: float,
-    report: Callable[[str], None] = refuse,
+    report: Report = refuse,
 ) -> dict[str, str]:
     """Assigns each group as a whole to train, val or test.
 
@@ -28,14 +29,14 @@ def assign_splits(
         classes_of_group: the classes of each group's examples.
         seed: of the hash.
         val_percent: expected share of the groups in val, above 0.
-        test_percent: expected share of the groups in test, above 0.
-        report: receives a sentence about each class that has too few groups for 3 splits.
+        test_percent: expected share of the groups in test; 0 for no test split.
+        report: receives a sentence about each class that has too few groups for the splits.
 
     Returns:
         The split ("train", "val" or "test") of each group.
 
     Raises:
-        UserError: the shares leave a split empty; by default also in place of a report.
+        UserError: the shares leave train or val empty; by default also in place of a report.
     """
     check_shares(val_percent, test_percent)
     ranges = {
@@ -43,6 +44,8 @@ def assign_splits(
         "val": (test_percent, test_percent + val_percent),
         "train": (test_percent + val_percent, 100.0),
     }
+    if not test_percent:
+        del ranges["test"]
     hashes = {group: _hash_percent(group, seed) for group in sorted(classes_of_group)}
     split_of = {
         group: next(split for split, (_, end) in ranges.items() if value < end)
@@ -53,11 +56,11 @@ def assign_splits(
 
 
 def check_shares(val_percent: float, test_percent: float) -> None:
-    """Raises UserError where the shares leave a split empty."""
-    if not (val_percent > 0 and test_percent > 0 and val_percent + test_percent < 100):
+    """Raises UserError where the shares leave train or val empty."""
+    if not (val_percent > 0 and test_percent >= 0 and val_percent + test_percent < 100):
         raise UserError(
-            f"val_percent={val_percent:g} and test_percent={test_percent:g} must both be above 0 "
-            "and leave a part of 100 for train"
+            f"val_percent={val_percent:g} and test_percent={test_percent:g} must leave a part of "
+            "100 for train; val_percent must be above 0, and test_percent too or 0 for no test"
         )
 
 
@@ -74,7 +77,7 @@ def _fill_empty_splits(
     ranges: Mapping[str, tuple[float, float]],
     hashes: Mapping[str, float],
     split_of: dict[str, str],
-    report: Callable[[str], None],
+    report: Report,
 ) -> None:
     """Moves the nearest group into each (class, split) that has none, emptying no other."""
     groups_of: dict[str, list[str]] = {}
@@ -97,7 +100,7 @@ def _fill_empty_splits(
             if not spare:
                 report(
                     f'class "{label}" has too few groups ({len(groups_of[label])}) to have one in '
-                    f"each of train, val and test"
+                    f"each of {'train, val and test' if 'test' in ranges else 'train and val'}"
                 )
                 break
             group = min(spare, key=lambda g: (max(start - hashes[g], hashes[g] - end), g))

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from dkse_jax.data.split_checks import LEAST_GROUPS
+
 CALIBRATION_BINS = 15
 BOOTSTRAP_SAMPLES = 1000  # resamplings for the interval of the accuracy
 MIN_GROUPS = 5  # fewer have no interval
-COMPARABLE_GROUPS = 30  # with fewer, intervals are too wide and too rough to compare by
 _PRINTED = 1e-4  # a bootstrap interval below what is printed of it has width 0
 
 
@@ -156,12 +157,12 @@ def too_few(groups: int) -> str:
 
 
 def caution(groups: int, split: str) -> str | None:
-    """Returns the sentence about a split with fewer than COMPARABLE_GROUPS groups, if it is one."""
-    if groups >= COMPARABLE_GROUPS:
+    """Returns the sentence about a split with fewer than LEAST_GROUPS groups, if it is one."""
+    if groups >= LEAST_GROUPS:
         return None
     return (
         f"caution: {split} has {groups} {'group' if groups == 1 else 'groups'}; below about"
-        f" {COMPARABLE_GROUPS} no choice or comparison can rest on its accuracy"
+        f" {LEAST_GROUPS} no choice or comparison can rest on its accuracy"
     )
 
 

@@ -12,6 +12,7 @@ from dkse_jax import runtime
 from dkse_jax.console import log, say
 from dkse_jax.data.pipeline import fingerprint
 from dkse_jax.data.sources import Source, load_all, load_splits
+from dkse_jax.data.split_checks import caution_of_missing
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.distributed import processes, watch
 from dkse_jax.errors import UserError, nearest
@@ -31,6 +32,7 @@ from dkse_jax.evaluation.report import (
     summary,
     write_report,
 )
+from dkse_jax.files import expanded
 from dkse_jax.inference import make_forward
 from dkse_jax.readable import readable
 from dkse_jax.trained import Run, read_run, restore
@@ -70,11 +72,10 @@ def evaluate(
         UserError: the run, checkpoint, split, folder or stage does not exist, the data changed, or
             the report cannot be written; or an image cannot be read.
     """
-    run = read_run(workdir)
+    run, root = read_run(workdir), None if root is None else Path(expanded(root))
     stage = _stage_to_explain(run.network, run.transform.size, gradcam, stage)
-    images = None if root is None else Path(root)
-    source = choose_source(run, split, images)
-    folder = report_folder(run.workdir, split, images)
+    source = choose_source(run, split, root)
+    folder = report_folder(run.workdir, split, root)
     if processes.is_first():
         check_folder(folder, len(source), len(run.class_names))
     inputs = {"class_names": run.class_names, "splits": run.splits}
@@ -87,6 +88,8 @@ def evaluate(
     data_config = _on_bad_image(run.config.data, on_bad_image)
     source, skipped = readable(kept_in, source, data_config, run.transform.size)
     log(f"evaluating step {trained.step} on {split}: {len(source)} images")
+    for line in caution_of_missing(source, split if root is None else f'"{root}"'):
+        log(line)
     with watch.working():
         log_probabilities = predict(
             make_forward(trained.network, run.transform, trained.mesh),
@@ -157,6 +160,11 @@ def choose_source(run: Run, split: str, root: Path | None) -> Source:
     if root is not None:
         return load_all(str(root), run.class_names)
     source = load_splits(run.config.data, run.config.seed)[split]
+    if not len(source) and not run.splits[split]["examples"]:
+        raise UserError(
+            f"the run's data have no {split} split: name --split=val, or other images with"
+            " --split=all --root=IMAGES"
+        )
     saved = run.splits[split]
     if fingerprint(source) != saved["fingerprint"]:
         raise UserError(

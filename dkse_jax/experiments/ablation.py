@@ -16,6 +16,7 @@ from dkse_jax.errors import UserError, nearest
 from dkse_jax.experiments import runs, table_report
 from dkse_jax.experiments.compare import Difference, difference
 from dkse_jax.experiments.tables import Row, Variants, rows_of
+from dkse_jax.files import expanded
 from dkse_jax.models import configured_model
 from dkse_jax.models.counts import count, totals
 from dkse_jax.training.estimate import guessed_seconds
@@ -55,7 +56,10 @@ def run_table(
         UserError: a mistake in the arguments or in the config of a row, before any run.
     """
     mesh = runtime.default_mesh(base.devices.fsdp) if mesh is None else mesh
+    workdir = Path(expanded(workdir))
     splits = load_splits(base.data, base.seed)
+    if not len(splits["test"]):
+        raise UserError(f"table {table} compares the rows on test, but the data have no test split")
     rows = rows_of(table, base, variants, splits["train"].class_names)
     chosen = _chosen(rows, only)
     for row in chosen:

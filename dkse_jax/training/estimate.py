@@ -1,6 +1,7 @@
 """The announcement of a run, with an estimate of its time."""
 
 import functools
+import shlex
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ml_collections import ConfigDict
 
 from dkse_jax.console import duration, log
 from dkse_jax.data.sources import Source
+from dkse_jax.data.split_checks import cautions
 from dkse_jax.distributed import processes
 from dkse_jax.models.counts import count, totals
 
@@ -31,7 +33,10 @@ def announce(
     step: int,
     last_step: int,
 ) -> None:
-    """Logs the workdir, devices, data, network and steps, with an estimate of the time."""
+    """Logs the workdir, devices, data, network and steps, with an estimate of the time.
+
+    At the first start, also logs cautions about the data.
+    """
     layers = count(model, config.data.image_size)
     parameters, macs = totals(layers)
     sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
@@ -45,8 +50,10 @@ def announce(
         f"network  {config.model.name}, {parameters:,} trainable parameters,"
         f" {macs / 1e9:.3f} GMACs an image of {config.data.image_size} pixels"
     )
+    for line in cautions(splits) if not step else ():
+        log(line)
     if step == last_step:
-        log(f"training is complete at step {step}: dkse-eval --workdir={workdir}")
+        log(f"training is complete at step {step}: {eval_command(workdir, splits)}")
         return
     seconds = guessed_seconds(macs, (last_step - step) * config.train.batch_size, mesh)
     begun = f"goes on after step {step} of" if step else "takes"
@@ -54,6 +61,12 @@ def announce(
         f"training {begun} {last_step} steps of {config.train.batch_size} images:"
         f" about {duration(seconds)} here, by a short probe"
     )
+
+
+def eval_command(workdir: Path, splits: dict[str, Source]) -> str:
+    """Returns the command that evaluates a run, to be pasted into a shell."""
+    split = "" if len(splits["test"]) else " --split=val"
+    return f"dkse-eval --workdir={shlex.quote(str(workdir))}{split}"
 
 
 def guessed_seconds(macs: int, images: int, mesh: Mesh) -> float:

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from dkse_jax.errors import UserError, nearest
+from dkse_jax.files import expanded
 from dkse_jax.trained import load
 
 HEAD = "logits"  # the last layer of every network
@@ -28,7 +29,7 @@ def initial_variables(
     Raises:
         UserError: the source is missing, damaged, or does not fit, with the names of all misfits.
     """
-    source = Path(config.init_from)
+    source = Path(expanded(config.init_from))
     if source.is_dir():
         return _of_run(source, fresh, class_names, mesh)
     from dkse_jax.models.importer import import_weights

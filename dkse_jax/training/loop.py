@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import shlex
 from pathlib import Path
 
 import jax
@@ -15,9 +14,9 @@ from dkse_jax.console import log
 from dkse_jax.data.pipeline import Batch, training_batches
 from dkse_jax.data.sources import load_splits
 from dkse_jax.distributed import processes, signals, watch
-from dkse_jax.files import locked
+from dkse_jax.files import expanded, locked
 from dkse_jax.inference import Forward, make_forward
-from dkse_jax.training.estimate import announce
+from dkse_jax.training.estimate import announce, eval_command
 from dkse_jax.training.initial import initial_variables, started_from
 from dkse_jax.training.measure import evaluate, training_line, with_waits
 from dkse_jax.training.profile import Steps, check_steps, traced
@@ -50,7 +49,7 @@ def train(
             or compiled; or a loss that is not finite, a full disk, too little memory.
         Interrupted: by a signal; the last step is saved.
     """
-    workdir = Path(workdir)
+    workdir = Path(expanded(workdir))
     if processes.is_first():
         description.check_workdir(workdir, config)
     mesh = runtime.default_mesh(config.devices.fsdp) if mesh is None else mesh
@@ -102,7 +101,7 @@ def train(
                     unevaluated=unevaluated,
                     profile=profile,
                 )
-    log(f"done: dkse-eval --workdir={shlex.quote(str(workdir))}")
+    log(f"done: {eval_command(workdir, plan.splits)}")
     return on_val
 
 

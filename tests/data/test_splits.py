@@ -114,7 +114,7 @@ def test_all_classes_with_too_few_groups_can_be_told_at_once():
     ]
 
 
-@pytest.mark.parametrize(("val", "test"), [(0, 15), (15, 0), (60, 40), (-1, 15)])
+@pytest.mark.parametrize(("val", "test"), [(0, 15), (15, -1), (60, 40), (-1, 15), (100, 0)])
 def test_shares_that_leave_a_split_empty_are_an_error(val, test):
     with pytest.raises(UserError, match=f"val_percent={val} and test_percent={test}"):
         assign_splits(groups(10), 0, val, test)

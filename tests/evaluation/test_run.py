@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dkse_jax.data.pipeline import fingerprint
+from dkse_jax.data.sources import load_splits, subset
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation import run as evaluation_run
 from dkse_jax.evaluation.report import FILES, report_folder
 from dkse_jax.evaluation.run import evaluate
+from dkse_jax.trained import read_run
+from dkse_jax.workdir.description import load_config
 
 pytestmark = pytest.mark.usefixtures("short")
 
@@ -203,6 +207,34 @@ def test_outputs_are_tried_before_the_work(run, tmp_path, answered):
     with pytest.raises(UserError, match=r'it holds other things, such as "metrics\.json"; move it'):
         evaluate(run)
     assert not answered
+
+
+def test_a_class_without_images_in_a_folder_of_the_home_is_a_caution(
+    run, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = pictures(tmp_path / "other", NAMES[1:])
+    answers = np.log(np.random.default_rng(0).dirichlet(np.ones(3), 4))
+    monkeypatch.setattr(evaluation_run, "predict", lambda *args, **named: answers)
+    assert evaluate("~/moved", "all", "~/other")["n"] == 4
+    line = f'caution: "{folder}" has no images of the class "{NAMES[0]}": "-" in its place'
+    assert capsys.readouterr().out.splitlines().count(line) == 1
+    assert [path.name[:6] for path in (run / "eval").iterdir()] == ["other-"]
+    assert not Path("~").exists()
+
+
+def test_a_run_without_a_test_split_refuses_to_measure_it(run, monkeypatch):
+    config = load_config(run)
+    splits = load_splits(config.data, config.seed)
+    splits["test"] = subset(splits["test"], np.array([], int))
+    inputs = json.loads((run / "inputs.json").read_text())
+    inputs["splits"]["test"] |= {"examples": 0, "fingerprint": fingerprint(splits["test"])}
+    (run / "inputs.json").write_text(json.dumps(inputs))
+    monkeypatch.setattr(evaluation_run, "load_splits", lambda *_: splits)
+    with pytest.raises(UserError, match=r"^the run's data have no test split: name --split=val"):
+        evaluate(run)
+    assert not (run / "eval").exists()
+    assert len(evaluation_run.choose_source(read_run(run), "val", None)) == 3 * 5
 
 
 def test_an_unknown_class_is_refused(run, tmp_path):

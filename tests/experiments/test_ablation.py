@@ -3,12 +3,16 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 
 from configs.dkse import VARIANTS
+from dkse_jax.data.sources import load_splits, subset
 from dkse_jax.errors import UserError
 from dkse_jax.experiments import ablation, runs
 from dkse_jax.experiments.ablation import run_table
+
+pytestmark = pytest.mark.usefixtures("short")
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +30,13 @@ def run(config, workdir, table="augmentation", **options):
 
 
 @pytest.fixture
-def short(config):
+def one_epoch(config):
     config.train.epochs = 1.0
     return config
 
 
-def test_a_table_is_run_and_written(short, workdir, capsys):
-    run(short, workdir)
+def test_a_table_is_run_and_written(one_epoch, workdir, capsys):
+    run(one_epoch, workdir)
     out = capsys.readouterr().out
     assert "table augmentation: 2 rows with 1 seeds; 2 runs to go, about" in out
     assert "run 2 of 2: off, seed 0" in out
@@ -50,32 +54,41 @@ def test_a_table_is_run_and_written(short, workdir, capsys):
     assert (workdir / "table-augmentation.png").stat().st_size > 5000
 
 
-def test_finished_rows_are_not_run_again(short, workdir, monkeypatch, capsys):
+def test_a_table_without_a_test_split_is_refused_before_any_run(config, tmp_path, monkeypatch):
+    splits = load_splits(config.data, 0)
+    splits["test"] = subset(splits["test"], np.array([], int))
+    monkeypatch.setattr(ablation, "load_splits", lambda *_: splits)
+    with pytest.raises(UserError, match="compares the rows on test, but the data have no test"):
+        run(config, tmp_path / "table")
+    assert not (tmp_path / "table").exists()
+
+
+def test_finished_rows_are_not_run_again(one_epoch, workdir, monkeypatch, capsys):
     def train(*_):
         raise AssertionError("a finished row was run again")
 
     before = (workdir / "table-augmentation.csv").read_text()
     monkeypatch.setattr(runs, "train", train)
-    run(short, workdir)
+    run(one_epoch, workdir)
     assert "0 runs to go" in capsys.readouterr().out
     assert (workdir / "table-augmentation.csv").read_text() == before
 
 
-def test_finished_rows_of_another_config_are_refused(short, workdir):
-    short.optimizer.learning_rate = 0.05
+def test_finished_rows_of_another_config_are_refused(one_epoch, workdir):
+    one_epoch.optimizer.learning_rate = 0.05
     with pytest.raises(UserError, match=r"optimizer.learning_rate: 0.1 -> 0.05"):
-        run(short, workdir)
+        run(one_epoch, workdir)
 
 
-def test_an_interrupted_run_goes_on_and_its_minutes_are_unknown(short, tmp_path, monkeypatch):
+def test_an_interrupted_run_goes_on_and_its_minutes_are_unknown(one_epoch, tmp_path, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(runs, "train", killed)
         with pytest.raises(KeyboardInterrupt):
-            run(short, tmp_path, only=["on"])
-    run(short, tmp_path, only=["on"])
+            run(one_epoch, tmp_path, only=["on"])
+    run(one_epoch, tmp_path, only=["on"])
     record = json.loads((tmp_path / "best/seed-0.json").read_text())
     assert record["minutes"] is None
     text = (tmp_path / "table-augmentation.md").read_text()
@@ -84,19 +97,19 @@ def test_an_interrupted_run_goes_on_and_its_minutes_are_unknown(short, tmp_path,
     assert "\n- `--rows=off`, about " in text
 
 
-def test_mistakes_are_told_before_anything_is_made(short, tmp_path):
+def test_mistakes_are_told_before_anything_is_made(one_epoch, tmp_path):
     with pytest.raises(UserError, match=r'--rows names "of", which is no row; did you mean "off"'):
-        run(short, tmp_path / "x", only=["of"])
-    short.model.width = 3  # 12 channels at the block, which r = 16 does not divide
+        run(one_epoch, tmp_path / "x", only=["of"])
+    one_epoch.model.width = 3  # 12 channels at the block, which r = 16 does not divide
     with pytest.raises(UserError, match=r"reduction is 16, but must divide the 12 channels"):
-        run(short, tmp_path / "x", table="2")
+        run(one_epoch, tmp_path / "x", table="2")
     assert not (tmp_path / "x").exists()
 
 
-def test_traditional_classifiers_are_rows_too(short, tmp_path, monkeypatch):
+def test_traditional_classifiers_are_rows_too(one_epoch, tmp_path, monkeypatch):
     monkeypatch.setattr(ablation, "_seconds", lambda *_: 1.0)  # tracing every network is slow
-    short.data.image_size = 64  # inception_v4 needs more, which was not asked for
-    run(short, tmp_path, table="baselines", only=["knn", "svm"], seeds=1)
+    one_epoch.data.image_size = 64  # inception_v4 needs more, which was not asked for
+    run(one_epoch, tmp_path, table="baselines", only=["knn", "svm"], seeds=1)
     lines = csv_lines(tmp_path / "table-baselines.csv")
     assert [line["row"] for line in lines] == ["svm", "knn"]
     assert all(int(line["n"]) == 3 * 7 for line in lines)
@@ -104,15 +117,15 @@ def test_traditional_classifiers_are_rows_too(short, tmp_path, monkeypatch):
     assert "\n- `--rows=resnet50`, about " in text
     assert "\n- `--rows=inception_v4`\n" in text
     with pytest.raises(UserError, match=r"must be at least 75 for config.model.name=inception_v4"):
-        run(short, tmp_path, table="baselines", only=["knn", "inception_v4"], seeds=1)
-    short.data.image_size = 70  # the rows that are finished would stand beside it
+        run(one_epoch, tmp_path, table="baselines", only=["knn", "inception_v4"], seeds=1)
+    one_epoch.data.image_size = 70  # the rows that are finished would stand beside it
     with pytest.raises(UserError, match=r"data.image_size: 64 -> 70"):
-        run(short, tmp_path, table="baselines", only=["rbf_network"], seeds=1)
+        run(one_epoch, tmp_path, table="baselines", only=["rbf_network"], seeds=1)
 
 
-def test_painted_pictures_of_another_seed_are_described_anew(short, tmp_path, monkeypatch):
+def test_painted_pictures_of_another_seed_are_described_anew(one_epoch, tmp_path, monkeypatch):
     monkeypatch.setattr(ablation, "_seconds", lambda *_: 1.0)
-    short.data.image_size = 75
-    run(short, tmp_path, table="baselines", only=["knn"], seeds=2)
+    one_epoch.data.image_size = 75
+    run(one_epoch, tmp_path, table="baselines", only=["knn"], seeds=2)
     found = sorted(path.name.split("-")[1] for path in tmp_path.glob("features-*.npz"))
     assert found == ["0"] * 3 + ["1"] * 3

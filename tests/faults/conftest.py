@@ -11,6 +11,11 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "fault(row, what): a row of the table of faults")
 
 
+@pytest.fixture(autouse=True, scope="module")
+def as_launched(short):
+    """Shortens the network in this process, as launch.py does in others."""
+
+
 @pytest.fixture(scope="session")
 def baseline(tmp_path_factory):
     """The workdir of a thin run that nothing disturbed; to be read, not written."""

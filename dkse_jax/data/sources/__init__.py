@@ -7,8 +7,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dkse_jax.choices import SOURCES
+from dkse_jax.data.split_checks import check_apart, check_names, check_splits
 from dkse_jax.data.transform import Transform
 from dkse_jax.errors import UserError, nearest
+from dkse_jax.files import expanded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,19 +44,35 @@ def load_splits(data_config: ConfigDict, seed: int) -> dict[str, Source]:
         data_config: config.data.
         seed: of the synthetic images, and of splits that a folder does not give.
 
+    Returns:
+        Splits with images of every class in train and val, and without a common image or group;
+        test may lack classes, or be empty.
+
     Raises:
-        UserError: the data do not match the config.
+        UserError: the data do not match the config, or see `split_checks`.
     """
     splits = _load_whole(data_config, seed)
-    if not data_config.classes:
-        return splits
     names = splits["train"].class_names
-    if data_config.classes > len(names):
+    where = data_config.tfds.builder if data_config.source == "tfds" else data_config.root
+    where = f'"{where or data_config.source}"'
+    check_names(names, where)
+    if data_config.classes:
+        splits = _of_first_classes(splits, data_config.classes)
+    check_splits(splits, where)
+    if data_config.source != "records":  # dkse-pack has checked it
+        check_apart(splits, where)
+    return splits
+
+
+def _of_first_classes(splits: dict[str, Source], classes: int) -> dict[str, Source]:
+    """Returns the splits with the examples of the first classes by name alone."""
+    names = splits["train"].class_names
+    if classes > len(names):
         raise UserError(
-            f"config.data.classes is {data_config.classes}, but the data have only {len(names)}:"
+            f"config.data.classes is {classes}, but the data have only {len(names)}:"
             f" {', '.join(names)}"
         )
-    return {name: _first_classes(split, data_config.classes) for name, split in splits.items()}
+    return {name: _first_classes(split, classes) for name, split in splits.items()}
 
 
 def subset(source: Source, indices: np.ndarray) -> Source:
@@ -84,19 +102,20 @@ def _load_whole(data_config: ConfigDict, seed: int) -> dict[str, Source]:
             },
             seed=seed,
         )
+    root = expanded(data_config.root)
     if data_config.source == "folder":
         from dkse_jax.data.sources.folder import load_folder
 
         shares = data_config.folder
-        return load_folder(data_config.root, seed, shares.val_percent, shares.test_percent)
+        return load_folder(root, seed, shares.val_percent, shares.test_percent)
     if data_config.source == "records":
         from dkse_jax.data.sources.records import load_records
 
-        return load_records(data_config.root)
+        return load_records(root)
     if data_config.source == "tfds":
         from dkse_jax.data.sources.tfds import load_tfds
 
-        return load_tfds(data_config.tfds, data_config.root)
+        return load_tfds(data_config.tfds, root)
     hint = nearest(data_config.source, SOURCES)
     raise UserError(f'there is no data source "{data_config.source}"{hint}')
 

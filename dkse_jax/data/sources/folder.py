@@ -3,23 +3,23 @@
 import dataclasses
 import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from dkse_jax.data.decode import BadImage, decode_image
+from dkse_jax.data.names import check_alike, clean
 from dkse_jax.data.sources import Source
 from dkse_jax.data.sources.listing import (
     METADATA,
     Example,
-    Report,
     check_class_folders,
     check_root,
     list_examples,
-    nfc,
     scan,
 )
-from dkse_jax.data.splits import SPLITS, assign_splits
+from dkse_jax.data.split_checks import check_names
+from dkse_jax.data.splits import SPLITS, Report, assign_splits
 from dkse_jax.errors import nearest, refuse
 from dkse_jax.text import plain_text
 
@@ -29,7 +29,7 @@ def load_folder(root: str, seed: int, val_percent: float, test_percent: float) -
 
     The folder has either one folder of images for each class, nested folders included and hidden
     ones ignored, or a metadata.csv with the columns file_name and label, and optionally group and
-    split (train, val or validation, test).
+    split (train, val or validation, test). The splits are not checked: `sources.load_splits` does.
 
     Args:
         root: the folder.
@@ -44,7 +44,11 @@ def load_folder(root: str, seed: int, val_percent: float, test_percent: float) -
     Raises:
         UserError: the first mistake in the folder.
     """
-    examples, _ = list_folder(root, seed, val_percent, test_percent, refuse)
+    return sources_of(list_folder(root, seed, val_percent, test_percent, refuse)[0])
+
+
+def sources_of(examples: Sequence[Example]) -> dict[str, Source]:
+    """Returns the sources "train", "val" and "test" of listed examples."""
     class_names = tuple(sorted({example.label for example in examples}))
     return {
         split: _make_source(class_names, [e for e in examples if e.split == split])
@@ -72,11 +76,8 @@ def list_folder(
     examples = list_examples(root, files, folders, report)
     if METADATA not in files:
         check_class_folders(root, folders, examples, report)
-    class_names = sorted({example.label for example in examples})
-    if len(class_names) < 2:
-        report(f'"{root}" has only the class "{class_names[0]}"; at least 2 are needed')
+    check_names(sorted({example.label for example in examples}), f'"{root}"', report)
     if examples[0].split:
-        _check_given_splits(root, class_names, examples, report)
         return examples, True
     classes_of_group: dict[str, set[str]] = {}
     for example in examples:
@@ -93,14 +94,15 @@ def load_all(root: str, class_names: Sequence[str]) -> Source:
     """
     root = check_root(root)
     examples = list_examples(root, *scan(root, refuse), refuse)
-    names = tuple(nfc(name) for name in class_names)
+    names = tuple(map(clean, class_names))
+    check_alike("classes", names, "the weights")
     for example in examples:
         if example.label not in names:
             refuse(
                 f'"{root}" has the class "{example.label}", which the weights do not know'
                 + nearest(example.label, names)
             )
-    return _make_source(names, examples)
+    return dataclasses.replace(_make_source(names, examples), class_names=tuple(class_names))
 
 
 def _make_source(class_names: tuple[str, ...], examples: Sequence[Example]) -> Source:
@@ -134,24 +136,3 @@ def _version(path: str) -> int:
     except OSError:
         return 0
     return status.st_mtime_ns ^ status.st_size
-
-
-def _check_given_splits(
-    root: str, class_names: Iterable[str], examples: Iterable[Example], report: Report
-) -> None:
-    """Reports each group that is in two splits, and each class that a split lacks."""
-    splits_of_group: dict[str, list[str]] = {}
-    found = set()
-    for example in examples:
-        splits = splits_of_group.setdefault(example.group, [example.split])
-        if example.split not in splits:
-            splits.append(example.split)
-            report(
-                f'the group "{example.group}" is in both {splits[0]} and {example.split}: '
-                "a group must be whole, or the test measures memory"
-            )
-        found.add((example.label, example.split))
-    for name in class_names:
-        for split in SPLITS:
-            if (name, split) not in found:
-                report(f'the class "{name}" of "{root}" has no images in {split}')

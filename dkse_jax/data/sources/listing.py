@@ -7,17 +7,15 @@ and the listing continues without the example concerned.
 import csv
 import dataclasses
 import difflib
-import functools
 import os
 import posixpath
-import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from dkse_jax.data.splits import SPLITS
+from dkse_jax.data.names import check_alike, clean, nfc
+from dkse_jax.data.splits import SPLITS, Report
 from dkse_jax.errors import UserError, nearest, refuse
+from dkse_jax.files import expanded
 from dkse_jax.text import plain_text
-
-Report = Callable[[str], None]
 
 METADATA = "metadata.csv"
 _SUGGESTIONS = 20  # rows for which a close file name is searched: slow among many files
@@ -65,7 +63,7 @@ def check_root(root: str) -> str:
     """Returns the root, "~" expanded; raises UserError if it is not a folder."""
     if not root:
         refuse("data.root is empty: it must name the folder of the images")
-    root = os.path.expanduser(root)
+    root = expanded(root)
     if os.path.isdir(root):
         return root
     if os.path.lexists(root):
@@ -111,7 +109,10 @@ def _mistake_of_link(entry: os.DirEntry[str], real_root: str) -> str:
     """Returns the sentence that refuses a link; "" if it may be followed."""
     target = os.path.realpath(entry.path)
     if os.path.commonpath((target, real_root)) != real_root:
-        return f'the link "{entry.path}" leads out of the data root, to "{target}"'
+        return (
+            f'the link "{entry.path}" leads out of the data root, to "{target}": copy the files '
+            f"there into the root, or list them in the {METADATA} of a root that holds both"
+        )
     if entry.is_dir():  # its target is scanned anyway, and the link may be a loop
         return f'"{entry.path}" is a link to a folder that is under the data root already'
     return ""
@@ -135,13 +136,17 @@ def _read_class_folders(
                 f'"{root}" has no {METADATA}, but "{name}" has; '
                 f'did you mean "{os.path.join(root, name)}"?'
             )
-    if all(name.lower() in (*_SPLIT_OF_CELL, "valid") for name in class_names):
+    label_of = {name: clean(name) for name in class_names}
+    for name, label in label_of.items():
+        if not label:
+            refuse(f'the class folder "{os.path.join(root, name)}" has a name of spaces alone')
+    if all(label.lower() in (*_SPLIT_OF_CELL, "valid") for label in label_of.values()):
         refuse(
             f'the folders of "{root}" ({", ".join(class_names)}) are splits, not classes: '
             f"give the splits in the column split of {METADATA}"
         )
     return [
-        Example(id=name, path=files[name], label=name.split("/")[0], group=name, split="")
+        Example(name, files[name], label_of[name.split("/")[0]], group=name, split="")
         for name in images
         if "/" in name
     ]
@@ -155,7 +160,7 @@ def check_class_folders(
     if len(class_names) == 1 and len(set(folders)) > 1:
         name = class_names[0]
         refuse(f'"{root}" has only the class "{name}"; did you mean "{os.path.join(root, name)}"?')
-    for name in sorted(set(class_names) - {example.label for example in examples}):
+    for name in sorted(set(class_names) - {example.id.split("/")[0] for example in examples}):
         report(f'the class folder "{os.path.join(root, name)}" has no images')
 
 
@@ -168,7 +173,8 @@ def _read_metadata(files: Mapping[str, str], report: Report) -> list[Example]:
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restval="")
-            _check_columns(path, reader.fieldnames or ())
+            reader.fieldnames = [clean(column) for column in reader.fieldnames or ()]
+            _check_columns(path, reader.fieldnames)
             for number, row in enumerate(reader, start=2):  # the header is row 1
                 where = f'row {number} of "{path}"'
                 try:
@@ -184,6 +190,8 @@ def _read_metadata(files: Mapping[str, str], report: Report) -> list[Example]:
                 row_of[example.id] = number
     except (UnicodeDecodeError, csv.Error) as error:
         refuse(f'"{path}" is not a CSV file in UTF-8: {error}')
+    given = dict.fromkeys(e.group for e in examples.values() if e.group != e.id)
+    check_alike("groups", given, f'"{path}"', report)
     return list(examples.values())
 
 
@@ -191,6 +199,9 @@ def _check_columns(path: str, columns: Sequence[str]) -> None:
     for column in ("file_name", "label"):
         if column not in columns:
             refuse(f'"{path}" has no column "{column}"' + nearest(column, columns))
+    for column in ("file_name", "label", "group", "split"):
+        if columns.count(column) > 1:
+            refuse(f'"{path}" has the column "{column}" twice')
     # A misspelt group or split column would be ignored silently, and test images leak into train.
     others = [column for column in columns if column not in ("file_name", "label")]
     for column in ("group", "split"):
@@ -206,7 +217,8 @@ def _read_row(
         refuse(f"{where} has more cells than the header")
     if not row["file_name"]:
         refuse(f"{where} has no file_name")
-    if not row["label"]:
+    label = clean(row["label"])
+    if not label:
         refuse(f"{where} has no label")
     name = nfc(posixpath.normpath(row["file_name"]))
     if name.startswith(("/", "../")) or name == "..":
@@ -216,11 +228,12 @@ def _read_row(
         refuse(f'{where} names "{row["file_name"]}", which does not exist{close}')
     split = ""
     if "split" in row:
-        if row["split"] not in _SPLIT_OF_CELL:
-            refuse(f'{where} has the split "{row["split"]}"' + nearest(row["split"], SPLITS))
-        split = _SPLIT_OF_CELL[row["split"]]
-    group = nfc(row["group"]) if "group" in row else ""
-    return Example(name, files[name], nfc(row["label"]), group or name, split)
+        word = clean(row["split"]).lower()
+        if word not in _SPLIT_OF_CELL:
+            refuse(f'{where} has the split "{row["split"]}"' + nearest(word, SPLITS))
+        split = _SPLIT_OF_CELL[word]
+    group = clean(row["group"]) if "group" in row else ""
+    return Example(name, files[name], label, group or name, split)
 
 
 def _close_file(name: str, files: Iterable[str]) -> str:
@@ -232,6 +245,3 @@ def _close_file(name: str, files: Iterable[str]) -> str:
 def _close(name: str, choices: Sequence[str]) -> str:
     """Returns `nearest` without the list of all choices, which may be thousands of files."""
     return nearest(name, difflib.get_close_matches(name, choices, n=1))
-
-
-nfc: Callable[[str], str] = functools.partial(unicodedata.normalize, "NFC")

@@ -164,8 +164,8 @@ def write_arrays(
     for split, examples in splits.items():
         arrays = (
             np.array([label_of[example.label] for example in examples], np.int32),
-            np.array([as_bytes(example.id) for example in examples]),  # as wide as the longest
-            np.array([as_bytes(example.group) for example in examples]),
+            np.array([as_bytes(e.id) for e in examples], bytes),  # as wide as the longest
+            np.array([as_bytes(e.group) for e in examples], bytes),
         )
         for name, array in zip(ARRAYS, arrays, strict=True):
             np.save(folder / array_name(split, name), array)
@@ -193,6 +193,7 @@ def write_metadata(
             ),
         )
         for split, of_split in shards.items()
+        if of_split
     ]
     version = tfds.core.Version("1.0.0")
     info = tfds.core.DatasetInfo(

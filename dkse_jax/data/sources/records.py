@@ -26,7 +26,7 @@ from dkse_jax.data.sources.record_files import (
 )
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.errors import UserError, refuse
-from dkse_jax.files import cache_folder, digest_of, reason_of, replacing
+from dkse_jax.files import cache_folder, digest_of, expanded, reason_of, replacing
 from dkse_jax.text import as_text
 
 # Up to this total size, all shards are verified at every start, in about a second. Beyond, only
@@ -53,7 +53,7 @@ def load_records(root: str) -> dict[str, Source]:
     Raises:
         UserError: the folder holds no records, or a file is missing or damaged.
     """
-    folder = epath.Path(root).expanduser()
+    folder = epath.Path(expanded(root))
     manifest = read_manifest(folder)
     _check_files(folder, manifest)
     return {split: _make_source(folder, manifest, split) for split in SPLITS}

@@ -1,9 +1,7 @@
 """Source of a data set prepared by TensorFlow Datasets, read without TensorFlow."""
 
-import bisect
 import difflib
 import functools
-import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dkse_jax.data.decode import decode_image
+from dkse_jax.data.names import clean
 from dkse_jax.data.sources import Source
+from dkse_jax.data.sources.tfds_records import Joined, check_format, open_records
 from dkse_jax.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def load_tfds(tfds_config: ConfigDict, root: str) -> dict[str, Source]:
     """Loads the splits of a prepared data set: all labels now, each image when it is read.
 
     An example's id is "split/index", and also its group. The files must be in the array_record
-    format.
+    format. An empty test_split gives an empty source.
 
     Args:
         tfds_config: config.data.tfds. With class_of="builder", the builders, separated by commas,
@@ -34,7 +34,7 @@ def load_tfds(tfds_config: ConfigDict, root: str) -> dict[str, Source]:
         root: the data_dir of the data set; "" for the default of TensorFlow Datasets.
 
     Raises:
-        UserError: the config field that does not fit the data set.
+        UserError: the config field that does not fit the data set, or a damaged file.
     """
     import tensorflow_datasets as tfds
 
@@ -49,16 +49,15 @@ def load_tfds(tfds_config: ConfigDict, root: str) -> dict[str, Source]:
     _check_features(builder, tfds_config.image_key, tfds_config.label_key)
     _check_splits(builder, expressions)
 
-    names = builder.info.features[tfds_config.label_key].names
+    names = [clean(name) for name in builder.info.features[tfds_config.label_key].names]
     class_names = tuple(sorted(names))
     sorted_label = np.array([class_names.index(name) for name in names], np.int32)
     sources = {}
     for split, expression in expressions.items():
-        records = _open_records(
-            builder, expression, {tfds_config.image_key: tfds.decode.SkipDecoding()}
-        )
-        labels = np.array([int(record[tfds_config.label_key]) for record in records])
-        if labels.min() < 0:
+        raw = {tfds_config.image_key: tfds.decode.SkipDecoding()}
+        records = open_records(builder, f"{split}_split", expression, raw)
+        labels = np.array([int(record[tfds_config.label_key]) for record in records], np.int32)
+        if (labels < 0).any():
             raise UserError(f'{split}_split="{expression}" has examples without a label')
         ids = tuple(f"{expression}/{index}" for index in range(len(labels)))
         sources[split] = Source(
@@ -83,7 +82,7 @@ def _load_builders(
         _check_features(builder, image_key)
         _check_splits(builder, expressions)
         config = builder.builder_config
-        class_name = config.name if config else builder.name
+        class_name = clean(config.name if config else builder.name)
         if class_name in builders:
             raise UserError(f'data.tfds.builder="{names}" has the class "{class_name}" twice')
         builders[class_name] = builder
@@ -91,7 +90,9 @@ def _load_builders(
     raw = {image_key: tfds.decode.SkipDecoding()}
     sources = {}
     for split, expression in expressions.items():
-        parts = [_open_records(builders[name], expression, raw) for name in class_names]
+        parts = [
+            open_records(builders[name], f"{split}_split", expression, raw) for name in class_names
+        ]
         counts = [len(part) for part in parts]
         ids = tuple(
             f"{name}/{expression}/{index}"
@@ -103,24 +104,9 @@ def _load_builders(
             ids=ids,
             labels=np.repeat(np.arange(len(parts), dtype=np.int32), counts),
             groups=ids,
-            read=functools.partial(_read, _Joined(parts), image_key, ids),
+            read=functools.partial(_read, Joined(parts), image_key, ids),
         )
     return sources
-
-
-class _Joined(Sequence[Mapping[str, Any]]):
-    """The concatenation of several sequences of records."""
-
-    def __init__(self, parts: Sequence[Sequence[Mapping[str, Any]]]):
-        self._parts = parts
-        self._ends = list(itertools.accumulate(map(len, parts)))
-
-    def __len__(self) -> int:
-        return self._ends[-1]
-
-    def __getitem__(self, index):
-        part = bisect.bisect_right(self._ends, index)
-        return self._parts[part][index - self._ends[part] + len(self._parts[part])]
 
 
 def _read(
@@ -156,6 +142,7 @@ def _open_builder(name: str, root: str) -> "tfds.core.DatasetBuilder":
             f'"{name}" is not prepared in "{builder.data_dir}": run tfds.builder("{name}", '
             f'data_dir="{root}", file_format="array_record").download_and_prepare() once'
         )
+    check_format(builder)
     return builder
 
 
@@ -188,6 +175,8 @@ def _check_splits(builder: "tfds.core.DatasetBuilder", expressions: Mapping[str,
     """Raises UserError for unknown, empty and overlapping splits."""
     used: list[tuple[str, str, int, int]] = []  # field, file, first and last record + 1
     for split, expression in expressions.items():
+        if not expression:
+            continue
         field = f"{split}_split"
         for part in expression.split("+"):
             name = part.split("[")[0].strip()
@@ -215,15 +204,3 @@ def _check_splits(builder: "tfds.core.DatasetBuilder", expressions: Mapping[str,
                         f'{other_field}="{expressions[other_field.removesuffix("_split")]}"'
                     )
             used.append((field, file, start, end))
-
-
-def _open_records(
-    builder: "tfds.core.DatasetBuilder", expression: str, decoders: Mapping[str, Any]
-) -> Sequence[Mapping[str, Any]]:
-    try:
-        return builder.as_data_source(split=expression, decoders=decoders)
-    except NotImplementedError as error:
-        raise UserError(
-            f'"{builder.name}" in "{builder.data_dir}" can only be read with TensorFlow: '
-            'prepare it again, in another data_dir, with file_format="array_record"'
-        ) from error

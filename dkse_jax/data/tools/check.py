@@ -10,8 +10,9 @@ import numpy as np
 from dkse_jax import markdown
 from dkse_jax.console import log, with_progress
 from dkse_jax.data.decode import BadImage
-from dkse_jax.data.sources.folder import list_folder
+from dkse_jax.data.sources.folder import list_folder, sources_of
 from dkse_jax.data.sources.listing import Example, check_root
+from dkse_jax.data.split_checks import cautions, check_apart, check_splits
 from dkse_jax.data.splits import SPLITS, check_shares
 from dkse_jax.data.tools.duplicates import DuplicateSet, ImageHash, find_duplicates, hash_image
 from dkse_jax.errors import UserError
@@ -32,7 +33,7 @@ def check(root: str, *, seed: int, val_percent: float, test_percent: float, imag
         The number of problems.
 
     Raises:
-        UserError: the folder does not exist, or the shares leave a split empty.
+        UserError: the folder does not exist, or the shares leave train or val empty.
     """
     check_root(root)
     check_shares(val_percent, test_percent)
@@ -47,6 +48,11 @@ def check(root: str, *, seed: int, val_percent: float, test_percent: float, imag
         origin = "of its metadata.csv" if given else f"of a training with {made}"
         _log(f'{len(examples):,} images in "{root}"; the splits are those {origin}', "")
         _log(*_class_table(examples))
+        splits = sources_of(examples)
+        if given:
+            check_splits(splits, f'"{root}"', mistakes.append)
+            check_apart(splits, f'"{root}"', mistakes.append)
+        _log(*cautions(splits))
 
     hashes, refusals = _hash_all(examples)
     if hashes:

@@ -17,7 +17,7 @@ from etils import epath
 
 from dkse_jax.console import log, with_progress
 from dkse_jax.data.decode import read_image_file
-from dkse_jax.data.sources.folder import list_folder
+from dkse_jax.data.sources.folder import list_folder, sources_of
 from dkse_jax.data.sources.listing import Example
 from dkse_jax.data.sources.record_files import (
     JOURNAL,
@@ -32,10 +32,12 @@ from dkse_jax.data.sources.record_files import (
     write_arrays,
     write_metadata,
 )
+from dkse_jax.data.split_checks import check_apart, check_splits
 from dkse_jax.data.splits import SPLITS, check_shares
 from dkse_jax.errors import refuse
 from dkse_jax.files import (
     digest_of,
+    expanded,
     explain_disk_errors,
     replacing,
     try_lock,
@@ -64,6 +66,9 @@ def pack(root: str, out: str, *, seed: int, val_percent: float, test_percent: fl
     for name in class_names:
         if name != plain_text(name).strip():  # TensorFlow Datasets stores one name a line
             refuse(f'the class "{name}" cannot be packed: its name is no plain text; rename it')
+    sources = sources_of(examples)
+    check_splits(sources, f'"{root}"')
+    check_apart(sources, f'"{root}"')
     splits = {split: [e for e in examples if e.split == split] for split in SPLITS}
     with explain_disk_errors("cannot pack into", folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,8 +79,8 @@ def pack(root: str, out: str, *, seed: int, val_percent: float, test_percent: fl
 def _check_out(root: str, out: str) -> Path:
     if "://" in out:
         refuse(f'"{out}" is not a local folder: pack into one, and copy that with its own tool')
-    folder = Path(out).expanduser()
-    if folder.resolve().is_relative_to(Path(root).expanduser().resolve()):
+    folder = Path(expanded(out))
+    if folder.resolve().is_relative_to(Path(expanded(root)).resolve()):
         refuse(f'"{out}" is inside the folder of the images: name a folder elsewhere')
     if folder.exists() and not folder.is_dir():
         refuse(f'"{out}" is not a folder')
@@ -125,6 +130,8 @@ def _pack_and_verify(
 
 def _shards(split: str, examples: Sequence[Example]) -> list[Shard]:
     """Divides a split into shards of about as many bytes each."""
+    if not examples:
+        return []
     sizes = np.array([os.stat(example.path).st_size for example in examples], np.int64)
     before, total = np.cumsum(sizes) - sizes, max(1, int(sizes.sum()))
     count = -(-total // SHARD_BYTES)

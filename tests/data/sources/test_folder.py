@@ -1,6 +1,8 @@
 """Folders of images as users have them, and each mistake in them reported in one sentence."""
 
 import pickle
+import random
+import shutil
 import unicodedata
 
 import numpy as np
@@ -41,8 +43,11 @@ def make_listed(root, *extra):
     write_metadata(root, *rows, *extra)
 
 
-def load(root):
-    return load_folder(str(root), seed=0, val_percent=15, test_percent=15)
+def load(root, **shares):
+    config = base.get_config().data
+    config.source, config.root = "folder", str(root)
+    config.folder.update(shares)
+    return load_splits(config, seed=0)
 
 
 def test_class_folders(tmp_path):
@@ -103,6 +108,60 @@ def test_metadata_with_splits(tmp_path):
     assert sources["val"].groups == ("book1", "ink3.jpg", "book1")
     assert sources["val"].labels.tolist() == [0, 0, 1]
     assert sources["val"].class_names == ("ink", "oil")
+
+
+def test_metadata_is_read_as_people_write_it(tmp_path):
+    make_listed(tmp_path)
+    plain = load(tmp_path)
+    rng = random.Random(0)
+    ends = ("", " ", "\u00a0", "\u200b", "\ufeff", "\u3000 ", "\t")
+    lines = (tmp_path / "metadata.csv").read_text().splitlines()
+    cells = [line.split(",") for line in lines]
+    cells[0] = [f" {column}\u00a0" for column in cells[0]]
+    for row in cells[1:]:
+        row[1:] = [rng.choice(ends) + cell + rng.choice(ends) for cell in row[1:]]
+        row[3] = rng.choice((str.upper, str.title, str.lower))(row[3])
+    (tmp_path / "metadata.csv").write_text("\n".join(",".join(row) for row in cells))
+    for split, source in load(tmp_path).items():
+        assert (source.class_names, source.ids) == (("ink", "oil"), plain[split].ids)
+        assert source.groups == plain[split].groups
+        assert source.labels.tolist() == plain[split].labels.tolist()
+
+
+def test_class_folders_with_spaces_at_the_ends_are_one_class(tmp_path):
+    make_classes(tmp_path, names=("ink", "ink ", "\u00a0ink", "oil\u200b"), count=4)
+    splits = load(tmp_path)
+    assert splits["train"].class_names == ("ink", "oil")
+    assert sum(map(len, splits.values())) == 16
+    assert load_all(str(tmp_path), ("oil", "ink")).labels.tolist().count(1) == 12
+    for name, sentence in (
+        ("Ink", 'the classes "Ink" and "ink" of'),
+        ("ink.", 'the classes "ink" and "ink." of'),
+        ("\u00a0", "has a name of spaces alone"),
+    ):
+        make_classes(tmp_path, names=[name], count=4)
+        assert_fails(tmp_path, sentence)
+        shutil.rmtree(tmp_path / name)
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path):
+    write_metadata(tmp_path, columns="file_name,label,label ")
+    assert_fails(tmp_path, 'has the column "label" twice')
+
+
+def test_a_training_without_test_images(tmp_path):
+    make_listed(tmp_path)
+    lines = (tmp_path / "metadata.csv").read_text().splitlines()
+    write_metadata(tmp_path, *(line for line in lines[1:] if "test" not in line))
+    splits = load(tmp_path)
+    assert [len(source) for source in splits.values()] == [2, 2, 0]
+    write_metadata(tmp_path, *(line for line in lines[1:] if "ink2" not in line))
+    assert load(tmp_path)["test"].labels.tolist() == [1]
+    (tmp_path / "metadata.csv").unlink()
+    make_classes(tmp_path / "folders")
+    splits = load(tmp_path / "folders", test_percent=0.0)
+    assert [len(source) for source in splits.values()][1:] == [5, 0]
+    assert splits["test"].class_names == ("ink", "oil")
 
 
 def test_metadata_with_groups_keeps_them_whole(tmp_path):
@@ -224,7 +283,7 @@ def test_links_stay_inside(tmp_path):
     touch(tmp_path, "outside/a.jpg")
     link = root / "oil" / "link.jpg"
     link.symlink_to(tmp_path / "outside" / "a.jpg")
-    assert_fails(root, r'link ".*/link\.jpg" leads out of the data root')
+    assert_fails(root, r'link ".*/link\.jpg" leads out of the data root, to .*: copy the files')
     link.unlink()
     link.symlink_to(root / "oil" / "00.jpg")
     (tmp_path / "art").symlink_to(root)  # the root itself may be a link
@@ -281,6 +340,14 @@ def test_other_columns_are_ignored(tmp_path):
         ("/etc/passwd,oil,b,train", "outside of the data root"),
         ("oil3.jpg,oil,book1,train", 'group "book1" is in both val and train'),
         ("oil3.jpg,chalk,b,train", 'class "chalk" of ".*" has no images in val'),
+        ("oil3.jpg,chalk,b,VAL", 'class "chalk" of ".*" has no images in train'),
+        ("oil3.jpg,Ink,b,train", 'the classes "Ink" and "ink" of ".*" differ only in case'),
+        ("oil3.jpg,oil.,b,train", 'the classes "oil" and "oil." of ".*" differ only in case'),
+        ("oil3.jpg,oil,Book0,train", 'the groups "book0" and "Book0" of ".*" differ only in case'),
+        ("oil3.jpg,oil,book1 ,train", 'group "book1" is in both val and train'),
+        ("oil3.jpg,oil,b, TRIAN", 'has the split " TRIAN"; did you mean "train"'),
+        ("oil3.jpg,oil,b,valid", 'has the split "valid"; did you mean "val"'),
+        ("oil3.jpg, ​,b,train", "row 8 of .* has no label"),
     ],
 )
 def test_row_mistakes(tmp_path, row, match):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 
@@ -93,9 +94,9 @@ def test_load_splits_follows_the_config(root):
     data_config.source = "tfds"
     data_config.root = root
     data_config.tfds.builder = "tiny_art:1.0.0"
-    data_config.tfds.val_split = "train[35:]"
-    data_config.tfds.train_split = "train[:35]"
-    assert len(load_splits(data_config, seed=0)["val"]) == 5
+    data_config.tfds.val_split = "train[29:]"
+    data_config.tfds.train_split = "train[:29]"
+    assert len(load_splits(data_config, seed=0)["val"]) == 11
 
 
 def test_prepared_data_need_neither_their_code_nor_tensorflow(root):
@@ -149,6 +150,102 @@ def test_files_that_need_tensorflow_are_refused(root, config, tmp_path):
     assert json.loads((folder / "dataset_info.json").read_text())["fileFormat"] == "tfrecord"
     with pytest.raises(UserError, match=r'can only be read with TensorFlow.*"array_record"'):
         load_tfds(config, str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def parquet(tmp_path_factory):
+    root = tmp_path_factory.mktemp("parquet")
+    TinyArt(data_dir=root, file_format="parquet").download_and_prepare()
+    return str(root)
+
+
+@pytest.mark.parametrize("class_of", ["label", "builder"])
+def test_a_format_whose_slices_are_not_read_is_refused(parquet, config, class_of):
+    config.class_of = class_of
+    with pytest.raises(UserError, match=r'is in the format parquet, .*file_format="array_record"'):
+        load_tfds(config, parquet)
+
+
+def test_another_number_of_records_than_promised_is_refused(root, config, monkeypatch):
+    monkeypatch.setattr(
+        tfds.core.DatasetBuilder, "as_data_source", lambda self, split, decoders: range(40)
+    )
+    with pytest.raises(UserError, match=r'train_split="train\[:80%\]" gives 40 records, .* 32'):
+        load_tfds(config, root)
+
+
+class SortedArt(TinyArt):
+    """The training images are sorted by class."""
+
+    def _info(self):
+        return tfds.core.DatasetInfo(
+            builder=self, features=super()._info().features, disable_shuffling=True
+        )
+
+    def _examples(self, start, end):
+        for i in range(start, end):
+            yield i, {"image": jpeg(5 * i), "label": i // 14 if i < 40 else i % 2, "year": i}
+
+
+def test_slices_of_sorted_images_that_lack_a_class_are_refused(config, tmp_path):
+    SortedArt(data_dir=tmp_path, file_format="array_record").download_and_prepare()
+    data_config = base.get_config().data
+    data_config.source, data_config.root = "tfds", str(tmp_path)
+    data_config.tfds.builder = "sorted_art"
+
+    def choose(train, val, test):
+        data_config.tfds.update(train_split=train, val_split=val, test_split=test)
+        return load_splits(data_config, 0)
+
+    whole = "train[:8]+train[14:22]+train[28:34]"
+    rest = "train[8:14]+train[22:28]+train[34:]"
+    for train, val, sentence in (
+        ("train[:60%]", "train[60%:80%]", 'class "ink" of "sorted_art" has no images in train'),
+        ("train[80%:]", "train[:80%]", 'class "chalk" of "sorted_art" has no images in train'),
+        (whole, "train[8:14]", 'class "chalk" of "sorted_art" has no images in val'),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            choose(train, val, "test")
+    assert set(choose(whole, rest, "test")["test"].labels) == {0, 2}
+    assert len(choose(whole, rest, "")["test"]) == 0
+
+
+def damage(data, how):
+    if how == "a flipped byte":
+        held = [place for place, byte in enumerate(data) if byte]
+        place = held[len(held) // 2]
+        return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+    return {"a byte less": data[:-1], "half": data[: len(data) // 2], "nothing": b""}[how]
+
+
+@pytest.mark.parametrize("how", ["a flipped byte", "a byte less", "half", "nothing", "no file"])
+def test_a_damaged_file_is_named(root, config, tmp_path, how):
+    folder = shutil.copytree(root, tmp_path / "copy")
+    (file,) = folder.glob("*/*/*-train.array_record*")
+    if how == "no file":
+        file.unlink()
+    else:
+        file.write_bytes(damage(file.read_bytes(), how))
+    with pytest.raises(UserError, match=f'"{file}" is damaged.*; prepare the data set again$'):
+        load_tfds(config, str(folder))
+    config.class_of, config.builder = "builder", "tiny_art"
+    if how != "a flipped byte":
+        with pytest.raises(UserError, match=f'"{file}" is damaged'):
+            load_tfds(config, str(folder))
+        return
+    source = load_tfds(config, str(folder))["train"]
+    with pytest.raises(UserError, match=f'"{file}" is damaged, or gone since the start'):
+        [source.read(index, None) for index in range(len(source))]
+
+
+def test_label_names_that_look_alike_are_refused(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "NAMES", ["oil", "Ink", "ink"])
+    TinyArt(data_dir=tmp_path, file_format="array_record").download_and_prepare()
+    data_config = base.get_config().data
+    data_config.source, data_config.root = "tfds", str(tmp_path)
+    data_config.tfds = config
+    with pytest.raises(UserError, match='classes "Ink" and "ink" of "tiny_art" differ only in'):
+        load_splits(data_config, 0)
 
 
 def test_unlabelled_examples_are_refused(config, tmp_path):

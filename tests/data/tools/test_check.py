@@ -151,6 +151,21 @@ def make_classes(root, count):
             paint_file(root / label / f"{i}.png", first + i)
 
 
+def test_small_splits_and_a_missing_test_are_cautions_and_no_trouble(tmp_path, run):
+    rows = make_listed(tmp_path)
+    count, out = run()
+    assert count == 0
+    assert 'caution: val has only 1 group, of the class "ink" only 1 (and of 1 more): a' in out
+    write_metadata(tmp_path, rows[:-1])
+    count, out = run()
+    assert count == 0
+    assert 'caution: test has no images of the class "oil"' in out
+    write_metadata(tmp_path, rows[:-2])
+    assert "caution: there is no test split" in run()[1]
+    write_metadata(tmp_path, [row.replace("ink1.png,ink", "ink1.png,Ink") for row in rows])
+    assert 'the classes "Ink" and "ink" of' in run()[1]
+
+
 def test_class_folders_take_the_splits_of_a_training(tmp_path, run):
     make_classes(tmp_path, 8)
     options = {"seed": 3, "val_percent": 20.0, "test_percent": 30.0}
@@ -223,7 +238,7 @@ def test_exit_codes(tmp_path, monkeypatch, capsys):
     code, out, _ = call(monkeypatch, capsys, str(tmp_path), "--image_size=64")
     assert code == 0
     assert "6 images below image_size 64" in out
-    write_metadata(tmp_path, rows[:-1])
+    write_metadata(tmp_path, [row for row in rows if "oil1" not in row])
     assert call(monkeypatch, capsys, f"--root={tmp_path}")[0] == 1
     for arguments, sentence in (
         ([], "name the folder"),

@@ -6,11 +6,14 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from PIL import Image
 
 from configs import base
 from dkse_jax import cli
 from dkse_jax.cli import pack as pack_command
+from dkse_jax.data.sources import load_splits
+from dkse_jax.data.sources.folder import load_folder
 from dkse_jax.data.sources.records import load_records
 from dkse_jax.data.tools import pack
 from dkse_jax.errors import UserError
@@ -135,7 +138,7 @@ def test_mistakes(images, tmp_path):
     ):
         with pytest.raises(UserError, match=sentence):
             pack.pack(str(images), str(out), seed=0, val_percent=15, test_percent=15)
-    with pytest.raises(UserError, match="both be above 0"):
+    with pytest.raises(UserError, match="val_percent must be above 0"):
         pack_images(images, tmp_path / "new", val_percent=0)
     assert not (tmp_path / "new").exists()
 
@@ -145,6 +148,45 @@ def test_a_class_name_that_is_no_plain_text_is_refused(tmp_path):
     (tmp_path / "in" / "ink").rename(tmp_path / "in" / "in\nk")
     with pytest.raises(UserError, match=r'the class "in\ufffdk" cannot be packed'):
         pack_images(tmp_path / "in", tmp_path / "out")
+
+
+def test_what_training_takes_is_packed_with_the_same_names(tmp_path):
+    names = ("ink\u00a0", " Du\u0308rer", "zero\u200bwidth")
+    for name in names:
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for i in range(4):
+            Image.new("RGB", (9, 9)).save(tmp_path / "in" / name / f"{i}.png")
+    pack_images(tmp_path / "in", tmp_path / "out")
+    expected = load_folder(str(tmp_path / "in"), 0, 15, 15)
+    for split, source in load_records(str(tmp_path / "out")).items():
+        assert source.class_names == ("D\u00fcrer", "ink", "zerowidth")
+        assert tuple(source.ids) == expected[split].ids
+        assert source.labels.tolist() == expected[split].labels.tolist()
+
+
+def test_names_that_look_alike_are_not_packed(tmp_path):
+    make_images(tmp_path / "in", count=3)
+    (tmp_path / "in" / "oil").rename(tmp_path / "in" / "Ink")
+    with pytest.raises(UserError, match='the classes "Ink" and "ink" of'):
+        pack_images(tmp_path / "in", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_without_a_test_split_are_packed(images, tmp_path, config):
+    pack_images(images, tmp_path / "out", test_percent=0)
+    config.data.source, config.data.root = "records", str(tmp_path / "out")
+    splits = load_splits(config.data, 0)
+    expected = load_folder(str(images), 0, 15, 0)
+    for split, source in splits.items():
+        assert tuple(source.ids) == tuple(source.groups) == expected[split].ids
+        assert source.labels.tolist() == expected[split].labels.tolist()
+    assert len(splits["test"]) == 0
+    before = contents(tmp_path / "out")
+    assert pack_images(images, tmp_path / "out", test_percent=0) == before
+    builder = tfds.builder_from_directory(str(tmp_path / "out"))
+    assert {name: split.num_examples for name, split in builder.info.splits.items()} == {
+        split: len(source) for split, source in splits.items() if len(source)
+    }
 
 
 def test_an_image_that_changes_meanwhile_is_named(tmp_path, monkeypatch):

@@ -1,0 +1,45 @@
+"""Names of classes, splits and groups as people write them."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from dkse_jax.data.splits import Report
+from dkse_jax.errors import refuse
+
+# Soft hyphens, zero-width spaces, marks of writing direction. The joiners of Persian and Indic
+# words are no mistake inside a name.
+_INVISIBLE = re.compile(r"[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+_ENDS = re.compile(r"^[\s\u200c\u200d]+|[\s\u200c\u200d]+$")
+
+
+def nfc(name: str) -> str:
+    """Returns a name in Unicode NFC, since a copy from macOS spells the same name differently."""
+    return unicodedata.normalize("NFC", name)
+
+
+def clean(name: str) -> str:
+    """Returns a name in NFC, without spaces at its ends and without invisible characters."""
+    if name.isascii():
+        return name.strip()
+    return nfc(_ENDS.sub("", _INVISIBLE.sub("", name)))
+
+
+def check_alike(kind: str, names: Iterable[str], where: str, report: Report = refuse) -> None:
+    """Reports each two names that differ only in case, runs of spaces or final dots.
+
+    Args:
+        kind: what the names are of, such as "classes".
+        names: results of `clean`.
+        where: the data that have the names, for the sentence.
+        report: receives a sentence about each name that is like an earlier one.
+    """
+    first: dict[str, tuple[int, str]] = {}
+    for place, name in enumerate(names):
+        key = " ".join(name.split()).rstrip(". ").lower()
+        other_place, other = first.setdefault(key, (place, name))
+        if other_place != place:
+            report(
+                f'the {kind} "{other}" and "{name}" of {where} differ only in case, spaces or a '
+                "final dot: give both one name, or names that differ in more"
+            )
