@@ -2,9 +2,10 @@
 
 Installed as dkse-eval. Evaluates the best checkpoint, on the test split by default, and writes
 metrics and figures to DIR/eval/SPLIT. --root=IMAGES --split=all evaluates on all images of another
-folder, whose class folders have the names of the training classes; each such folder has its own
-report in DIR/eval. --on_bad_image=skip leaves out images that cannot be read, and lists them.
---gradcam=N adds Grad-CAM overlays of N examples of each class.
+folder, whose class folders have the names of the training classes, with a report for each folder;
+--root=NEW --split=test on the test split of data that were moved. --on_bad_image=skip leaves out
+images that cannot be read, and lists them. --gradcam=N adds Grad-CAM overlays of N examples of each
+class.
 """
 
 from pathlib import Path
@@ -23,7 +24,7 @@ SPLIT = flags.DEFINE_string(
     "split", "test", "train, val or test; all, with --root.", flag_values=FLAGS
 )
 ROOT = cli.define_path(
-    "root", None, "Another folder of images, instead of the run's data.", flag_values=FLAGS
+    "root", None, "Another folder of images, or the new place of the run's.", flag_values=FLAGS
 )
 GRADCAM = flags.DEFINE_integer(
     "gradcam", None, "Examples of each class to explain by Grad-CAM.", flag_values=FLAGS

@@ -21,6 +21,7 @@ SKIPPED = "skipped.csv"  # a further file, where images could not be read
 _PICTURES = 8 * 2**20  # bytes: most of what the pictures of a report take
 _MAKING = "cannot write a report to"
 CALIBRATED = 100  # examples; of fewer, the calibration error is printed in whole per cent
+LEFT_OUT = "left out"  # the column of predictions.csv that marks such examples
 _MISTAKE_SIDE = 256  # minimum of pixels with which a mistake is decoded
 
 
@@ -55,6 +56,7 @@ def write_report(
     log_probabilities: np.ndarray,
     result: dict[str, Any],
     skipped: Sequence[tuple[str, str, str]] = (),
+    left_out: np.ndarray | None = None,
 ) -> None:
     """Writes the report of one split: all files of `FILES`, or none.
 
@@ -68,6 +70,7 @@ def write_report(
         result: of `measure`.
         skipped: (file, class, reason) of each image that could not be read and is not among the
             N; written to skipped.csv if there are any.
+        left_out: (N,) bool, of the examples that are only in predictions.csv, and marked there.
 
     Raises:
         UserError: as `check_folder`.
@@ -76,13 +79,14 @@ def write_report(
     labels, class_names = source.labels, source.class_names
     probabilities = np.exp(np.asarray(log_probabilities, np.float64))
     predictions = np.asarray(log_probabilities).argmax(axis=1)
-    matrix = metrics.confusion(labels, predictions, len(class_names))
-    mistakes, total = _mistakes(source, predictions, probabilities)
+    kept = np.ones(len(labels), bool) if left_out is None else ~left_out
+    matrix = metrics.confusion(labels[kept], predictions[kept], len(class_names))
+    mistakes, total = _mistakes(source, predictions, probabilities, kept)
 
     texts = {
         "metrics.json": json.dumps(result, indent=2, allow_nan=False) + "\n",
         "confusion.csv": _confusion_csv(matrix, class_names),
-        "predictions.csv": _predictions_csv(source, predictions, probabilities),
+        "predictions.csv": _predictions_csv(source, predictions, probabilities, kept),
     }
     if skipped:
         texts[SKIPPED] = csv_text(["file", "label", "reason"], skipped)
@@ -94,7 +98,9 @@ def write_report(
             for name, text in texts.items():
                 (new / name).write_text(text, encoding="utf-8")
             pictures.confusion_png(new / "confusion.png", matrix, class_names)
-            pictures.mistakes_png(new / "mistakes.png", mistakes, total=total, examples=len(labels))
+            pictures.mistakes_png(
+                new / "mistakes.png", mistakes, total=total, examples=int(kept.sum())
+            )
             _move(new, folder)
 
 
@@ -187,10 +193,10 @@ def _share(value: float | None) -> str:
 
 
 def _mistakes(
-    source: Source, predictions: np.ndarray, probabilities: np.ndarray
+    source: Source, predictions: np.ndarray, probabilities: np.ndarray, kept: np.ndarray
 ) -> tuple[list[pictures.Example], int]:
     """Returns the most confident mistakes, sorted stably, and the number of all mistakes."""
-    wrong = np.flatnonzero(predictions != source.labels)
+    wrong = np.flatnonzero((predictions != source.labels) & kept)
     order = np.argsort(-probabilities[wrong, predictions[wrong]], kind="stable")
     shown = [
         pictures.Example(
@@ -210,14 +216,21 @@ def _confusion_csv(matrix: np.ndarray, class_names: Sequence[str]) -> str:
     return csv_text(["true \\ predicted", *class_names], rows)
 
 
-def _predictions_csv(source: Source, predictions: np.ndarray, probabilities: np.ndarray) -> str:
+def _predictions_csv(
+    source: Source, predictions: np.ndarray, probabilities: np.ndarray, kept: np.ndarray
+) -> str:
     names = source.class_names
     header = ["file", "label", "prediction", "probability", *(f"p({name})" for name in names)]
+    marks: list[list[str]] = [[]] * len(kept)
+    if not kept.all():
+        header.append(LEFT_OUT)
+        marks = [["" if one else "seen"] for one in kept]
     rows = (
         [example, names[label], names[prediction], f"{row[prediction]:.6g}"]
         + [f"{p:.6g}" for p in row]
-        for example, label, prediction, row in zip(
-            source.ids, source.labels, predictions, probabilities, strict=True
+        + mark
+        for example, label, prediction, row, mark in zip(
+            source.ids, source.labels, predictions, probabilities, marks, strict=True
         )
     )
     return csv_text(header, rows)

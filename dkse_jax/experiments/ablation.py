@@ -69,6 +69,7 @@ def run_table(
             if row in chosen or runs.read_record(workdir, row, seed):
                 folder = runs.run_workdir(workdir, row, seed)
                 description.check_workdir(folder, runs.config_of(row, seed, base))
+    runs.check_data(rows, seeds, base, workdir)
     costs = {
         row.name: _seconds(row, base, len(splits["train"]), mesh)
         for row in rows
@@ -101,6 +102,8 @@ def run_table(
     started, guessed = time.monotonic(), 0.0
     for number, (row, seed) in enumerate(pending, start=1):
         say(f"\nrun {number} of {len(pending)}: {row.name}, seed {seed}")
+        if number > 1:
+            runs.check_data(rows, seeds, base, workdir)
         runs.run(row, seed, base, workdir, mesh)
         guessed += costs[row.name]
         rest = time_left(time.monotonic() - started, guessed, planned - guessed)
