@@ -8,9 +8,10 @@ from typing import Any
 import flax.linen as nn
 import numpy as np
 from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
 from dkse_jax import provenance, runtime
-from dkse_jax.console import log
+from dkse_jax.console import log, say
 from dkse_jax.data.identity import digest_of_rows, rows_of
 from dkse_jax.data.pipeline import fingerprint
 from dkse_jax.data.sources import Source, load_all, load_splits, subset
@@ -20,8 +21,20 @@ from dkse_jax.distributed import processes, watch
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.evaluation.evaluate import check_finite, predict
 from dkse_jax.evaluation.gradcam import choose_stage
-from dkse_jax.evaluation.overlays import MAX_EXAMPLES, make_explain, write_overlays
-from dkse_jax.evaluation.report import measure, summary, write_report
+from dkse_jax.evaluation.metrics import caution
+from dkse_jax.evaluation.overlays import (
+    MAX_EXAMPLES,
+    make_explain,
+    remove_overlays,
+    write_overlays,
+)
+from dkse_jax.evaluation.report import (
+    check_folder,
+    measure,
+    report_folder,
+    summary,
+    write_report,
+)
 from dkse_jax.evaluation.unseen import data_of_run, is_unchanged, seen_of
 from dkse_jax.files import expanded
 from dkse_jax.inference import make_forward
@@ -38,11 +51,13 @@ def evaluate(
     *,
     gradcam: int | None = None,
     stage: str | None = None,
+    on_bad_image: str | None = None,
     mesh: Mesh | None = None,
 ) -> dict[str, Any]:
     """Evaluates a run's best checkpoint on a split of its data, or on all images under root.
 
-    Writes workdir/eval/<split> and prints a summary. Each of several processes returns the metrics;
+    Writes workdir/eval/<split>, or for each root a folder of its own in workdir/eval, and prints a
+    summary. Each of several processes returns the metrics;
     only process 0 writes.
 
     Args:
@@ -52,6 +67,8 @@ def evaluate(
             the run's data were moved.
         gradcam: number of examples of each class to explain (see `overlays.write_overlays`).
         stage: the map that Grad-CAM explains; by default the network's last.
+        on_bad_image: error or skip; by default as config.data.on_bad_image. Skipped images are
+            listed and counted, however many they are.
         mesh: the devices to run on; by default all.
 
     Returns:
@@ -62,11 +79,15 @@ def evaluate(
 
     Raises:
         UserError: the run, checkpoint, split, folder or stage does not exist, the data changed, or
-            the weights have seen all examples.
+            the report cannot be written; or an image cannot be read, or the weights have seen all
+            examples.
     """
     run, root = read_run(workdir), None if root is None else Path(expanded(root))
     stage = _stage_to_explain(run.network, run.transform.size, gradcam, stage)
     splits, source = choose_source(run, split, root)
+    folder = report_folder(run.workdir, split, root if split == "all" else None)
+    if processes.is_first():
+        check_folder(folder, len(source), len(run.class_names))
     inputs = {"class_names": run.class_names, "splits": run.splits}
     facts = description.facts(run.config, inputs)
     facts["the evaluated data"] = f"{split} ({fingerprint(source)[:12]})"
@@ -75,7 +96,7 @@ def evaluate(
     trained = restore(run, runtime.default_mesh() if mesh is None else mesh)
     # Other images may have the names of a split: their findings are not kept.
     kept_in = run.workdir if root is None else None
-    whole, data_config = source, run.config.data
+    whole, data_config = source, _on_bad_image(run.config.data, on_bad_image)
     source, skipped = readable(kept_in, whole, data_config, run.transform.size)
     log(f"evaluating step {trained.step} on {split}: {len(source)} images")
     for line in caution_of_missing(source, split if root is None else f'"{root}"'):
@@ -111,10 +132,12 @@ def evaluate(
         return metrics
     if split != "all":
         provenance.add_contents(run.workdir, split, whole)
-    folder = run.workdir / "eval" / split
     write_report(folder, source, log_probabilities, metrics, skipped, left_out)
-    print(summary(metrics))
+    say(summary(metrics))
+    if sentence := caution(metrics["groups"], "the folder" if split == "all" else split):
+        log(sentence)
     log(f"report: {folder}")
+    remove_overlays(folder / "gradcam", source.class_names)
     if gradcam is not None and stage is not None:
         mesh = trained.mesh.local_mesh  # the other processes have returned
         paths = write_overlays(
@@ -131,6 +154,17 @@ def evaluate(
         log(f"Grad-CAM at {stage}: {len(paths)} pictures in {folder / 'gradcam'}")
     log(f"{split} accuracy {metrics['accuracy']:.4f}; look at {folder / 'confusion.png'}")
     return metrics
+
+
+def _on_bad_image(data_config: ConfigDict, chosen: str | None) -> ConfigDict:
+    """Returns config.data with the choice, if there is one, and then without a limit of skips."""
+    if chosen is None:
+        return data_config
+    if chosen not in ("error", "skip"):
+        raise UserError(f'--on_bad_image is "{chosen}"{nearest(chosen, ("error", "skip"))}')
+    changed = data_config.copy_and_resolve_references()
+    changed.on_bad_image, changed.max_bad_percent = chosen, 100.0
+    return changed
 
 
 def _stage_to_explain(

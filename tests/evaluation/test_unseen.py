@@ -15,6 +15,7 @@ from dkse_jax.distributed import processes
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation import pictures
 from dkse_jax.evaluation import run as evaluation_run
+from dkse_jax.evaluation.report import report_folder
 from dkse_jax.evaluation.run import evaluate
 from dkse_jax.evaluation.unseen import seen_of
 from dkse_jax.workdir import data_file
@@ -70,13 +71,13 @@ def test_the_runs_own_folder_is_judged_without_what_was_seen(config, run, root, 
     assert (whole["n"], whole["seen"]) == (6, 12)
     for key in ("accuracy", "loss", "per_class", "interval95", "groups"):
         assert whole[key] == alone[key]
-    with (run / "eval/all/predictions.csv").open() as file:
+    with (report_folder(run, "all", root) / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 18
     assert [row["file"] for row in rows if not row["left out"]] == [
         f"{label}/{i}.bmp" for label in ("dark", "light") for i in (6, 7, 8)
     ]
-    with (run / "eval/all/confusion.csv").open() as file:
+    with (report_folder(run, "all", root) / "confusion.csv").open() as file:
         cells = [int(cell) for row in list(csv.reader(file))[1:] for cell in row[1:]]
     assert sum(cells) == 6
     with (run / "eval/test/predictions.csv").open() as file:
@@ -114,7 +115,7 @@ def test_the_report_tells_of_what_it_is(run, root, config, monkeypatch):
     before = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
     monkeypatch.chdir(root.parent)
     first, again = evaluate(run, "all", "images"), evaluate(run, "all", root)
-    assert first == written(run, "all") | {"date": first["date"]}
+    assert first == written(run, report_folder(run, "all", root).name) | {"date": first["date"]}
     for metrics in (first, again):
         date = datetime.datetime.fromisoformat(metrics.pop("date"))
         assert before <= date <= datetime.datetime.now(datetime.UTC)

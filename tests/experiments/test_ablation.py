@@ -108,12 +108,19 @@ def test_mistakes_are_told_before_anything_is_made(one_epoch, tmp_path):
 
 def test_traditional_classifiers_are_rows_too(one_epoch, tmp_path, monkeypatch):
     monkeypatch.setattr(ablation, "_seconds", lambda *_: 1.0)  # tracing every network is slow
-    one_epoch.data.image_size = 75  # which all networks take
+    one_epoch.data.image_size = 64  # inception_v4 needs more, which was not asked for
     run(one_epoch, tmp_path, table="baselines", only=["knn", "svm"], seeds=1)
     lines = csv_lines(tmp_path / "table-baselines.csv")
     assert [line["row"] for line in lines] == ["svm", "knn"]
     assert all(int(line["n"]) == 3 * 7 for line in lines)
-    assert "\n- `--rows=resnet50`, about " in (tmp_path / "table-baselines.md").read_text()
+    text = (tmp_path / "table-baselines.md").read_text()
+    assert "\n- `--rows=resnet50`, about " in text
+    assert "\n- `--rows=inception_v4`\n" in text
+    with pytest.raises(UserError, match=r"must be at least 75 for config.model.name=inception_v4"):
+        run(one_epoch, tmp_path, table="baselines", only=["knn", "inception_v4"], seeds=1)
+    one_epoch.data.image_size = 70  # the rows that are finished would stand beside it
+    with pytest.raises(UserError, match=r"data.image_size: 64 -> 70"):
+        run(one_epoch, tmp_path, table="baselines", only=["rbf_network"], seeds=1)
 
 
 def test_painted_pictures_of_another_seed_are_described_anew(one_epoch, tmp_path, monkeypatch):
