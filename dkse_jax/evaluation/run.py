@@ -39,7 +39,7 @@ from dkse_jax.evaluation.unseen import data_of_run, is_unchanged, seen_of
 from dkse_jax.files import expanded
 from dkse_jax.inference import make_forward
 from dkse_jax.readable import readable
-from dkse_jax.trained import Run, read_run, restore
+from dkse_jax.trained import Run, Trained, read_run, restore
 from dkse_jax.workdir import description
 from dkse_jax.workdir.checkpoint_digest import digest_of_step
 
@@ -57,8 +57,7 @@ def evaluate(
     """Evaluates a run's best checkpoint on a split of its data, or on all images under root.
 
     Writes workdir/eval/<split>, or for each root a folder of its own in workdir/eval, and prints a
-    summary. Each of several processes returns the metrics;
-    only process 0 writes.
+    summary. Each of several processes returns the metrics; only process 0 writes.
 
     Args:
         workdir: of the run.
@@ -118,15 +117,11 @@ def evaluate(
     if left_out.any():
         judged = subset(source, np.flatnonzero(~left_out))
         of_judged = log_probabilities[~left_out]
-    metrics = measure(judged, of_judged, run.config.seed, trained.step, len(skipped))
-    metrics |= {
+    metrics = {
+        **measure(judged, of_judged, run.config.seed, trained.step, len(skipped)),
         "seen": int(seen.sum()),
         "history": history_is,
-        "split": split,
-        "root": _absolute(data_config.root if root is None else os.fspath(root)),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "data": digest_of_rows(rows_of(whole, 0)),
-        "weights": digest_of_step(run.workdir, trained.step),
+        **_origin(trained, split, root, whole),
     }
     if not processes.is_first():
         return metrics
@@ -139,21 +134,44 @@ def evaluate(
     log(f"report: {folder}")
     remove_overlays(folder / "gradcam", source.class_names)
     if gradcam is not None and stage is not None:
-        mesh = trained.mesh.local_mesh  # the other processes have returned
-        paths = write_overlays(
-            folder / "gradcam",
-            explain=make_explain(run.network, trained.variables, run.transform, stage, mesh),
-            stage=stage,
-            source=judged,
-            log_probabilities=of_judged,
-            transform=run.transform,
-            count=gradcam,
-            threads=data_config.threads,
-            mesh=mesh,
-        )
-        log(f"Grad-CAM at {stage}: {len(paths)} pictures in {folder / 'gradcam'}")
+        _explain(trained, folder / "gradcam", judged, of_judged, gradcam, stage)
     log(f"{split} accuracy {metrics['accuracy']:.4f}; look at {folder / 'confusion.png'}")
     return metrics
+
+
+def _origin(trained: Trained, split: str, root: Path | None, source: Source) -> dict[str, str]:
+    """Returns what a report is of, for metrics.json: see `evaluate`."""
+    return {
+        "split": split,
+        "root": _absolute(trained.config.data.root if root is None else os.fspath(root)),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "data": digest_of_rows(rows_of(source, 0)),
+        "weights": digest_of_step(trained.workdir, trained.step),
+    }
+
+
+def _explain(
+    trained: Trained,
+    folder: Path,
+    source: Source,
+    log_probabilities: np.ndarray,
+    count: int,
+    stage: str,
+) -> None:
+    """Writes the Grad-CAM overlays of `count` examples of each class."""
+    mesh = trained.mesh.local_mesh  # the other processes have returned
+    paths = write_overlays(
+        folder,
+        explain=make_explain(trained.network, trained.variables, trained.transform, stage, mesh),
+        stage=stage,
+        source=source,
+        log_probabilities=log_probabilities,
+        transform=trained.transform,
+        count=count,
+        threads=trained.config.data.threads,
+        mesh=mesh,
+    )
+    log(f"Grad-CAM at {stage}: {len(paths)} pictures in {folder}")
 
 
 def _on_bad_image(data_config: ConfigDict, chosen: str | None) -> ConfigDict:
