@@ -23,6 +23,7 @@ from PIL import Image
 
 from benchmarks.workers import ROOT
 from dkse_jax import markdown
+from dkse_jax.data.identity import HASHES, text_hashes
 from dkse_jax.data.sources import record_files, records
 from dkse_jax.data.sources.listing import Example
 from dkse_jax.data.splits import SPLITS
@@ -63,7 +64,8 @@ def generate(folder: Path, count: int) -> None:
     examples = [Example(name, path, name[:3], name, "") for name in shard_ids]
     shard = record_files.Shard("shard", examples, [os.path.getsize(path)] * IN_SHARD)
     with (folder / "journal").open("w") as journal:
-        entry = pack._pack_all([shard], folder, CLASSES, journal)["shard"]
+        digests: dict[str, list[bytes]] = {}
+        entry = pack._pack_all([shard], folder, CLASSES, journal, digests)["shard"]
     shards: dict[str, dict[str, int]] = {}
     files = {}
     for split in SPLITS:
@@ -78,7 +80,12 @@ def generate(folder: Path, count: int) -> None:
             files[name] = entry
         repeated = np.resize(np.array([name.encode() for name in shard_ids]), length)
         labels = np.resize(np.array([0, 1], np.int32), length)
-        for array, values in (("labels", labels), ("ids", repeated), ("groups", repeated)):
+        hashes = np.zeros(length, HASHES)
+        hashes["id"] = np.resize(text_hashes(shard_ids, 16), length)
+        hashes["group"] = np.resize(text_hashes(shard_ids, 8), length)
+        hashes["content"] = digests["shard"][0]
+        arrays = {"labels": labels, "ids": repeated, "groups": repeated, "hashes": hashes}
+        for array, values in arrays.items():
             name = record_files.array_name(split, array)
             np.save(folder / name, values)
             file = folder / name

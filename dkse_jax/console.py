@@ -1,17 +1,64 @@
-"""Output on the terminal: log lines and progress."""
+"""Output on the terminal: log lines, errors and progress. None of it ends a program."""
 
+import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import TextIO
 
 from dkse_jax.distributed import processes
+from dkse_jax.errors import UserError
 from dkse_jax.text import plain_text
 
 
 def log(line: str) -> None:
     """Prints a line as plain text, flushed; of several processes, only process 0 prints."""
     if processes.is_first():
-        print(plain_text(line), flush=True)
+        say(plain_text(line))
+
+
+def tell(error: UserError) -> None:
+    """Prints an error's sentences to stderr as plain text, since they may contain file names."""
+    for sentence in error.args:
+        say(plain_text(str(sentence)), sys.stderr)
+
+
+def say(text: str, stream: TextIO | None = None, end: str = "\n") -> None:
+    """Prints text to a stream, sys.stdout by default, and flushes it; raises no error of a stream.
+
+    Characters that the stream's encoding lacks become "?". After an error, as where nobody reads a
+    pipe any more or a disk is full, the stream's later text is dropped.
+    """
+    stream = stream or sys.stdout
+    if stream is None:  # closed before the program began
+        return
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    try:
+        stream.write(text.encode(encoding, "replace").decode(encoding) + end)
+    except OSError:
+        _discard(stream)
+    flush(stream)
+
+
+def flush(stream: TextIO | None) -> None:
+    """Flushes a stream; after an error its text, and what follows, is dropped."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except BlockingIOError:  # a full pipe that does not wait: the text follows later
+        pass
+    except OSError:
+        _discard(stream)
+
+
+def _discard(stream: TextIO) -> None:
+    """Sends what a stream holds, and all that is written to it later, to the null device."""
+    with contextlib.suppress(OSError):  # not all streams have a descriptor
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
 
 
 def with_progress[T](
@@ -33,12 +80,12 @@ def with_progress[T](
             now = time.monotonic()
             if now - start > 2 and (now - shown > 1 or done == total):
                 line = f"{doing}: {done} of {total}, {time_left(now - start, done, total - done)}"
-                print(f"\r{line} left".ljust(72), end="", file=sys.stderr, flush=True)
+                say(f"\r{line} left".ljust(72), sys.stderr, end="")
                 shown, begun = now, True
             yield item
     finally:
         if begun:
-            print(file=sys.stderr, flush=True)
+            say("", sys.stderr)
 
 
 def time_left(elapsed: float, done: float, rest: float) -> str:

@@ -1,7 +1,6 @@
 """Errors of the user, each reported in one sentence."""
 
 import difflib
-import sys
 from collections.abc import Iterable
 from typing import NoReturn
 
@@ -30,9 +29,3 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     if close:
         return f'; did you mean "{close[0]}"?'
     return "; choose one of " + ", ".join(choices) if choices else ""
-
-
-def tell(error: UserError) -> None:
-    """Prints an error's sentences to stderr as plain text, since they may contain file names."""
-    for sentence in error.args:
-        print(plain_text(str(sentence)), file=sys.stderr, flush=True)

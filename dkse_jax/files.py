@@ -94,6 +94,18 @@ def reason_of(error: Exception) -> str:
     return plain_text(str(error).partition("\n")[0]) or type(error).__name__
 
 
+def check_room(path: Path, size: int) -> None:
+    """Raises OSError unless `size` bytes can be written at a path now; leaves nothing there.
+
+    Args:
+        path: a folder, or what is to become one.
+        size: bytes.
+    """
+    folder = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    with tempfile.TemporaryFile(dir=folder):  # fails where nothing can be written
+        reserve(folder, size)
+
+
 def sync(path: Path) -> None:
     """Waits until a file or folder is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -1,4 +1,7 @@
-"""SIGTERM and SIGINT: the first one allows work to be saved, a second one exits at once.
+"""SIGTERM and SIGINT: the first one allows work to be saved, a later one exits at once.
+
+Signals within SAME_MOMENT of the first are the same request: GNU timeout signals the program and
+then its process group, and batch systems repeat themselves.
 
 A thread receives every signal through a pipe, since Python's own handlers run in the main thread,
 which may be compiling for a minute.
@@ -9,11 +12,13 @@ import dataclasses
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 from dkse_jax.distributed import processes
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SAME_MOMENT = 2.0  # seconds
 
 
 class Interrupted(BaseException):
@@ -114,18 +119,25 @@ def _handle(number: int, frame: object) -> None:
     if _state.deferred:
         _state.received = _state.received or number
     if _state.breakable:
+        _state.breakable = False  # a repeated signal must not interrupt the save that follows
         check()
 
 
 def _watch(reader: int) -> None:
-    """Ends the program at the first signal without work to save, and at any second one."""
-    first = True
+    """Ends the program at the first signal without work to save, and at any later one."""
+    first: float | None = None  # the time of the first signal
     while data := os.read(reader, 1):
         number = data[0]
         if number not in SIGNALS:
             continue
-        # The main thread may have handled the signal, and be done, before this one wakes.
-        if not first or not (_state.deferred or _state.received):
+        now = time.monotonic()
+        if first is None:
+            first = now
+            # The main thread may have handled the signal, and be done, before this one wakes.
+            if _state.deferred or _state.received:
+                continue
+        elif now - first <= SAME_MOMENT:
+            continue
+        with contextlib.suppress(OSError):  # nobody reads it
             os.write(2, f"{Interrupted(number)}\n".encode())
-            os._exit(128 + number)
-        first = False
+        os._exit(128 + number)

@@ -12,6 +12,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from dkse_jax import compiled
 from dkse_jax.errors import UserError
 from dkse_jax.files import cache_folder
 from dkse_jax.sharding import make_mesh
@@ -29,12 +30,13 @@ def configure() -> None:
 
 
 def use_compilation_cache() -> None:
-    """Caches compiled programs in the user's cache folder, for later starts.
+    """Caches compiled programs in the user's cache folder, for later starts, with digests.
 
-    Keeps a cache that is configured already, as by JAX_COMPILATION_CACHE_DIR.
+    Keeps a cache that is configured already, as by JAX_COMPILATION_CACHE_DIR, and as it is.
     """
     if jax.config.jax_compilation_cache_dir is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder("compiled")))
+        name = "verified" if compiled.verify_entries() else "compiled"  # entries differ
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder(name)))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 

@@ -276,7 +276,8 @@ def test_a_real_script_starts_without_jax_and_ends_with_code_2(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "5 w False\n")
 
 
-TEXTS = {"table", "split", "stage", "profile", "coordinator"}  # flags of texts that are no paths
+# flags of texts that are no paths
+TEXTS = {"table", "split", "stage", "profile", "coordinator", "on_bad_image"}
 
 
 @pytest.mark.parametrize("command", ["train", "eval", "ablate", "check", "pack"])

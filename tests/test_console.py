@@ -1,9 +1,13 @@
+import io
+import os
+import sys
 import types
 
 import pytest
 
 from dkse_jax import console
-from dkse_jax.console import duration, log, time_left, with_progress
+from dkse_jax.console import duration, log, say, tell, time_left, with_progress
+from dkse_jax.errors import UserError
 
 
 def test_a_line_is_plain_text(capsys):
@@ -57,3 +61,70 @@ def test_what_is_quick_has_no_line_and_an_error_begins_a_new_one(clock, capsys):
     items.close()
     line = "\rreading images: 1 of 4, 9 s left".ljust(72)
     assert capsys.readouterr().err == line + "\n"
+
+
+NAMES = ["Öffentlich", "oil_\uf022painting", "a\u2028b", "\udce9.jpg", "浮世绘", "é.jpg"]
+
+
+@pytest.fixture
+def terminal(monkeypatch, tmp_path):
+    """`terminal(encoding)`: sys.stdout and sys.stderr of that encoding; returns their bytes."""
+    opened = []
+
+    def open_both(encoding):
+        for name in ("stdout", "stderr"):
+            stream = (tmp_path / name).open("w+", encoding=encoding, errors="strict")
+            opened.append(stream)
+            monkeypatch.setattr(sys, name, stream)
+        return lambda name: (tmp_path / name).read_text(encoding)
+
+    yield open_both
+    for stream in opened:
+        stream.close()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8", "utf-16"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_terminal_prints_every_name(terminal, clock, name, encoding):
+    text = terminal(encoding)
+    say(name)
+    log(name)
+    tell(UserError(f"no {name}", "and another"))
+    list(with_progress(batches(clock, [1] * 2, 3), 2, name))
+    known = name.encode(encoding, "ignore").decode(encoding)
+    shown = "".join(c if c in known else "?" for c in name)
+    assert text("stdout").split("\n")[0] == shown
+    assert text("stderr").splitlines()[1] == "and another"
+    kept = [c for c in name if c.isascii()]
+    for line in (text("stdout").split("\n")[1], text("stderr").split("\n")[0]):
+        assert [c for c in line.removeprefix("no ") if c in name and c.isascii()] == kept
+    assert ": 2 of 2, 0 s left" in text("stderr")
+
+
+def test_a_reader_that_has_gone_is_not_missed(monkeypatch):
+    reader, writer = os.pipe()
+    stream = os.fdopen(writer, "w", encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", stream)
+    log("heard")
+    assert os.read(reader, 100) == b"heard\n"
+    os.close(reader)
+    for size in (1, 100_000):  # less and more than a buffer
+        say("x" * size)
+    assert os.fstat(stream.fileno()).st_rdev == os.stat(os.devnull).st_rdev
+    stream.close()  # nothing is left that could fail
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has it")
+def test_a_full_disk_of_the_output_ends_nothing(monkeypatch):
+    with open("/dev/full", "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        for _ in range(3):
+            log("x" * 10_000)
+        assert os.fstat(stream.fileno()).st_rdev == os.stat(os.devnull).st_rdev
+
+
+@pytest.mark.parametrize("stream", [None, io.StringIO()])
+def test_a_stream_without_a_file_is_none_or_written(monkeypatch, stream):
+    monkeypatch.setattr(sys, "stdout", stream)
+    say("é")
+    assert stream is None or stream.getvalue() == "é\n"

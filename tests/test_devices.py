@@ -37,18 +37,22 @@ print(min(b - a for a, b in zip(counts[5:], counts[6:])))
 """
 
 
-@pytest.mark.parametrize("given", [None, "elsewhere"])
-def test_a_compilation_cache_that_jax_was_given_stays(given):
+@pytest.mark.parametrize(
+    ("given", "hook", "folder"),
+    [(None, True, "verified"), (None, False, "compiled"), ("elsewhere", True, None)],
+)
+def test_a_compilation_cache_that_jax_was_given_stays(monkeypatch, given, hook, folder):
     names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
     before = {name: getattr(jax.config, name) for name in names}
     try:
         jax.config.update(names[0], given)
+        monkeypatch.setattr(runtime.compiled, "verify_entries", lambda: hook)
         runtime.use_compilation_cache()
         found = [getattr(jax.config, name) for name in names]
     finally:
         for name, value in before.items():
             jax.config.update(name, value)
-    assert found == ([given, 0.0] if given else [str(files.cache_folder("compiled")), 0.5])
+    assert found == ([given, 0.0] if given else [str(files.cache_folder(folder)), 0.5])
 
 
 def _printed(program: str, count: int = 1) -> float:

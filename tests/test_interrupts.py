@@ -1,8 +1,10 @@
 """Signals to this very process; what ends a process at once is in tests/faults/test_signals.py."""
 
+import contextlib
 import os
 import signal
 import time
+import types
 
 import pytest
 
@@ -79,3 +81,95 @@ def test_what_is_not_breakable_is_finished_and_the_signal_raised_at_the_end():
     with pytest.raises(Interrupted):
         save()
     assert done == ["the wait", "the save"]
+
+
+def test_a_signal_is_raised_once_however_often_it_comes():
+    """A repeated signal must not interrupt the save that the first one led to."""
+    done = []
+
+    def work():
+        with interrupts.deferred():
+            try:
+                with interrupts.interruptible():
+                    try:
+                        send(signal.SIGTERM)
+                    finally:
+                        for _ in range(5):
+                            send(signal.SIGTERM)
+                        done.append("the wait is over")
+            except Interrupted:
+                send(signal.SIGINT)
+                done.append("the save")
+                raise
+
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        work()
+    assert done == ["the wait is over", "the save"]
+
+
+class Ended(BaseException):
+    pass
+
+
+def watched(monkeypatch, moments, *, deferred=True):
+    """Signals at these times by a clock of our own: the time of the one that ended the program."""
+    reader, writer = os.pipe()
+    times, seen, codes, written = iter(moments), [], [], []
+
+    def monotonic():
+        seen.append(next(times))
+        return seen[-1]
+
+    def end(code):
+        codes.append(code)
+        raise Ended
+
+    def write(_, text):
+        written.append(text)
+
+    monkeypatch.setattr(interrupts, "time", types.SimpleNamespace(monotonic=monotonic))
+    fake = types.SimpleNamespace(read=os.read, _exit=end, write=write)
+    monkeypatch.setattr(interrupts, "os", fake)
+    monkeypatch.setattr(interrupts._state, "deferred", deferred)
+    os.write(writer, bytes([signal.SIGTERM, signal.SIGCHLD] * len(moments)))
+    os.close(writer)
+    with contextlib.suppress(Ended):
+        interrupts._watch(reader)
+    os.close(reader)
+    assert (codes, written) in (([], []), ([143], [b"stopped by SIGTERM\n"]))
+    return seen[-1] if codes else None
+
+
+@pytest.mark.parametrize(
+    ("moments", "ends_at"),
+    [
+        ([7.0], None),
+        ([7.0, 7.0], None),  # GNU timeout: to the program, and to its process group
+        ([7.0, 7.4, 8.2, 9.0], None),  # a batch system that repeats itself
+        ([7.0, 9.1], 9.1),
+        ([7.0, 7.1, 8.0, 9.5], 9.5),  # two seconds after the first, not after the last
+    ],
+)
+def test_signals_of_one_moment_are_one(monkeypatch, moments, ends_at):
+    assert watched(monkeypatch, moments) == ends_at
+
+
+def test_without_work_to_save_the_first_signal_ends_the_program(monkeypatch):
+    assert watched(monkeypatch, [7.0, 7.0], deferred=False) == 7.0
+
+
+def test_a_closed_terminal_does_not_keep_the_program(monkeypatch):
+    def closed(*_):
+        raise BrokenPipeError
+
+    def end(code):
+        raise Ended(code)
+
+    fake = types.SimpleNamespace(read=os.read, _exit=end, write=closed)
+    monkeypatch.setattr(interrupts, "os", fake)
+    reader, writer = os.pipe()
+    os.write(writer, bytes([signal.SIGINT]))
+    os.close(writer)
+    with pytest.raises(Ended, match="130"):
+        interrupts._watch(reader)
+    os.close(reader)

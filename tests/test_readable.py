@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from dkse_jax.data.pipeline import fingerprint
 from dkse_jax.data.sources import Source, subset
 from dkse_jax.errors import UserError
 from dkse_jax.readable import check_classes, list_skipped, readable
+from dkse_jax.training.setup import readable_splits
 
 LABELS = [0, 1, 0, 1, 0, 1, 0, 1]
 
@@ -107,6 +109,17 @@ def test_a_class_without_a_readable_image_is_refused(tmp_path):
     with pytest.raises(UserError, match='no image of the class "a" can be read'):
         check_classes(whole, rest)
     check_classes(whole, readable(None, source({0, 2, 4}), settings(), 4)[0])
+
+
+def test_val_too_needs_a_readable_image_of_every_class(tmp_path):
+    splits = {"train": source(set()), "val": subset(source({0, 2, 4}), np.arange(6))}
+    setup = SimpleNamespace(
+        splits=splits,
+        config=SimpleNamespace(data=settings()),
+        transform=SimpleNamespace(size=4),
+    )
+    with pytest.raises(UserError, match='no image of the class "a" can be read'):
+        readable_splits(setup, tmp_path)
 
 
 def test_the_config_decides(tmp_path):

@@ -227,6 +227,11 @@ def judged(trained, tmp_path_factory) -> tuple[Path, Path, str]:
     return run, marker, printed.getvalue()
 
 
+def report_of(run: Path) -> Path:
+    (folder,) = run.glob("eval/images-*")
+    return folder
+
+
 def assert_plain(text: str) -> None:
     for line in text.split("\n"):
         assert line == plain_text(line)
@@ -236,12 +241,12 @@ def test_names_steer_no_terminal(judged):
     run, _, printed = judged
     assert_plain(printed)
     assert "cmd\ufffd]0;t\ufffd\n" in printed
-    assert f"{plain_text(str(run))}/eval/all/confusion.png\n" in printed
+    assert f"{plain_text(str(report_of(run)))}/confusion.png\n" in printed
     assert "\\udce9" not in printed
 
 
 def test_names_are_no_formulas_and_add_no_rows(judged):
-    folder = judged[0] / "eval" / "all"
+    folder = report_of(judged[0])
     for name, height in (("confusion.csv", 1 + 3), ("predictions.csv", 1 + 3 * 6)):
         text = (folder / name).read_bytes().decode("utf-8")
         assert_plain(text)
@@ -255,10 +260,10 @@ def test_names_are_no_formulas_and_add_no_rows(judged):
 
 def test_names_in_json_are_escaped_and_in_pictures_painted(judged):
     run = judged[0]
-    texts = [run / "inputs.json", run / "config.json", *(run / "eval" / "all").glob("*.json")]
+    texts = [run / "inputs.json", run / "config.json", *report_of(run).glob("*.json")]
     for path in texts:
         assert_plain(path.read_bytes().decode("ascii"))
-    pictures = list((run / "eval" / "all").rglob("*.png"))
+    pictures = list(report_of(run).rglob("*.png"))
     assert len(pictures) == 2 + 3
     for path in pictures:
         assert path.name == plain_text(path.name)

@@ -1,5 +1,6 @@
 """What all commands share: flags, and one sentence with exit code 2 for a mistake of the user."""
 
+import contextlib
 import os
 import re
 import sys
@@ -10,7 +11,8 @@ from absl import flags
 
 from dkse_jax import interrupts
 from dkse_jax.config import FIELDS, unknown_field, validate
-from dkse_jax.errors import UserError, nearest, tell
+from dkse_jax.console import flush, say, tell
+from dkse_jax.errors import UserError, nearest
 from dkse_jax.files import expanded
 
 flags.disclaim_key_flags()  # what `define_field` defines belongs to the module that calls it
@@ -28,17 +30,21 @@ def run(
 
     A UserError, also from `main`, ends the program with its sentence and exit code 2; SIGINT and
     SIGTERM with 130 and 143 (see `interrupts`); other exceptions are bugs and keep their
-    traceback. `--help` prints the docstring of main's module.
+    traceback. `--help` prints the docstring of main's module. No print ends the program, whatever
+    the terminal's encoding, also where the reader of a pipe is gone.
 
     Args:
         main: the command, without arguments.
         flag_values: its flags; one named config is of `config_flags.DEFINE_config_file`.
         positional: flags that may also be given without a name, in this order.
     """
+    for stream in (sys.stdout, sys.stderr):  # for what libraries print
+        with contextlib.suppress(AttributeError, OSError):  # of a notebook, or closed
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         with interrupts.installed():
             if _HELP & set(sys.argv[1:]):
-                print(_help(main, flag_values))
+                say(_help(main, flag_values))
                 sys.exit(0)
             _parse(main, flag_values, positional)
             main()
@@ -46,9 +52,11 @@ def run(
         tell(error)
         sys.exit(2)
     except interrupts.Interrupted as signal:
-        print(signal, file=sys.stderr, flush=True)
-        sys.stdout.flush()
+        say(str(signal), sys.stderr)
+        flush(sys.stdout)
         os._exit(signal.exit_code)  # sys.exit would join threads, which may wait for data
+    finally:
+        flush(sys.stdout)
 
 
 def define_field(name: str, flag_values: flags.FlagValues, note: str = "") -> flags.FlagHolder:

@@ -76,20 +76,25 @@ def _program() -> list[str]:
 
 def counts() -> None:
     """Prints the ledger of counts, and writes it to --workdir if given."""
+    from dkse_jax.console import say
     from dkse_jax.experiments import ledger
-    from dkse_jax.files import write_atomically
+    from dkse_jax.files import check_room, explain_disk_errors, write_atomically
     from dkse_jax.models import configured_model
 
+    if WORKDIR.value:
+        with explain_disk_errors("cannot write a table to", Path(WORKDIR.value)):
+            check_room(Path(WORKDIR.value), 100_000)
     entries = ledger.ledger(
         VARIANTS, lambda name: configured_model(get_config(name).model, ledger.CLASSES)
     )
     text = ledger.as_markdown(entries)
-    print(text, end="")
+    say(text, end="")
     if WORKDIR.value:
         folder = Path(WORKDIR.value)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "table-counts.md", text)
-        write_atomically(folder / "table-counts.csv", ledger.as_csv(entries))
+        with explain_disk_errors("cannot write a table to", folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / "table-counts.md", text)
+            write_atomically(folder / "table-counts.csv", ledger.as_csv(entries))
 
 
 def run() -> None:

@@ -2,8 +2,10 @@
 
 Installed as dkse-eval. Evaluates the best checkpoint, on the test split by default, and writes
 metrics and figures to DIR/eval/SPLIT. --root=IMAGES --split=all evaluates on all images of another
-folder, whose class folders have the names of the training classes. --gradcam=N adds Grad-CAM
-overlays of N examples of each class.
+folder, whose class folders have the names of the training classes, with a report for each folder;
+--root=NEW --split=test on the test split of data that were moved. --on_bad_image=skip leaves out
+images that cannot be read, and lists them. --gradcam=N adds Grad-CAM overlays of N examples of each
+class.
 """
 
 from pathlib import Path
@@ -22,13 +24,19 @@ SPLIT = flags.DEFINE_string(
     "split", "test", "train, val or test; all, with --root.", flag_values=FLAGS
 )
 ROOT = cli.define_path(
-    "root", None, "Another folder of images, instead of the run's data.", flag_values=FLAGS
+    "root", None, "Another folder of images, or the new place of the run's.", flag_values=FLAGS
 )
 GRADCAM = flags.DEFINE_integer(
     "gradcam", None, "Examples of each class to explain by Grad-CAM.", flag_values=FLAGS
 )
 STAGE = flags.DEFINE_string(
     "stage", None, "The stage that Grad-CAM explains; by default the last map.", flag_values=FLAGS
+)
+ON_BAD_IMAGE = flags.DEFINE_string(
+    "on_bad_image",
+    None,
+    "error or skip: what an unreadable image does; by default as in the training.",
+    flag_values=FLAGS,
 )
 distributed_flags.define(FLAGS)
 flags.adopt_module_key_flags(distributed_flags, FLAGS)
@@ -50,6 +58,7 @@ def main() -> None:
             Path(ROOT.value) if ROOT.value else None,
             gradcam=GRADCAM.value,
             stage=STAGE.value,
+            on_bad_image=ON_BAD_IMAGE.value,
         )
 
 

@@ -29,6 +29,7 @@ class Images(Protocol):
 
 
 LISTED = 2**16  # up to this number of examples, the order is a list
+_LINES = 2**12  # hashed at a time
 
 
 def training_batches(
@@ -111,9 +112,11 @@ def batch_hash(source: Source, index: np.ndarray) -> str:
 
 def fingerprint(source: Source) -> str:
     """Returns 64 hexadecimal digits that depend on every class name, id and label of a split."""
-    lines = itertools.chain(source.class_names, source.ids, map(str, source.labels))
+    some_labels = (source.labels[i : i + _LINES].tolist() for i in range(0, len(source), _LINES))
+    labels = map(str, itertools.chain.from_iterable(some_labels))
+    lines = itertools.chain(source.class_names, source.ids, labels)
     digest, separator = hashlib.sha256(), ""
-    for some in itertools.batched(lines, 2**12):  # never all ids in memory
+    for some in itertools.batched(lines, _LINES):  # never all ids in memory
         digest.update(as_bytes(separator + "\n".join(some)))
         separator = "\n"
     return digest.hexdigest()

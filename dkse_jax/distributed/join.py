@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import jax
 
 from dkse_jax import interrupts
+from dkse_jax.console import tell
 from dkse_jax.distributed import processes, watch
-from dkse_jax.errors import UserError, tell
+from dkse_jax.errors import UserError
 
 CONNECT_SECONDS = 30  # limit for the coordinator to answer
 JOIN_SECONDS = 120  # limit for all processes to join

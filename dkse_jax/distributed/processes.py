@@ -8,9 +8,12 @@ import json
 import socket
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dkse_jax.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def alone() -> bool:
@@ -61,6 +64,15 @@ def allgather(value: Any) -> list[Any]:
 def broadcast[T](decide: Callable[[], T]) -> T:
     """Returns on every process the JSON value that `decide` returns on process 0. Collective."""
     return allgather(decide() if is_first() else None)[0]
+
+
+def merged(array: "np.ndarray") -> "np.ndarray":
+    """Returns the element-wise maximum of the arrays of all processes. Collective."""
+    if alone():
+        return array
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.process_allgather(array).max(axis=0)
 
 
 def check_agreed(facts: dict[str, str]) -> None:

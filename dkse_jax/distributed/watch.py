@@ -20,6 +20,7 @@ from typing import Any
 
 import jax
 
+from dkse_jax.console import say
 from dkse_jax.errors import UserError
 from dkse_jax.text import plain_text
 
@@ -81,7 +82,7 @@ def watching() -> Iterator[None]:
     try:
         _exchange(sign)
     except (AttributeError, ImportError, TypeError) as error:
-        print(f"processes are not watched, by this version of JAX: {error}", file=sys.stderr)
+        say(f"processes are not watched, by this version of JAX: {error}", sys.stderr)
         yield
         return
     over = threading.Event()
@@ -166,5 +167,6 @@ def _leave_reason(sign: Sign, reason: str) -> None:
 
 def _end(reason: str) -> None:
     """Exits at once, since the main thread may wait forever."""
-    os.write(2, f"{plain_text(reason)}\n".encode())
+    with contextlib.suppress(OSError):  # nobody reads it
+        os.write(2, f"{plain_text(reason)}\n".encode())
     os._exit(1)

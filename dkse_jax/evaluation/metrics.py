@@ -5,8 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from dkse_jax.data.split_checks import LEAST_GROUPS
+
 CALIBRATION_BINS = 15
 BOOTSTRAP_SAMPLES = 1000  # resamplings for the interval of the accuracy
+MIN_GROUPS = 5  # fewer have no interval
+_PRINTED = 1e-4  # a bootstrap interval below what is printed of it has width 0
 
 
 def confusion(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
@@ -43,7 +47,7 @@ def summarise(
     """Computes the metrics of one split, ready for JSON.
 
     The prediction is the most probable class, the lowest index among equals. Precision, recall and
-    F1 are 0.0 where they are 0/0.
+    F1 are None for a class without examples; the precision is 0.0 of one that is never predicted.
 
     Args:
         log_probabilities: (N, K) floats; the exponentials of each row sum to 1.
@@ -54,8 +58,9 @@ def summarise(
 
     Returns:
         n, classes (K), accuracy, loss (mean negative log-likelihood, nats), top2 (share of the
-        labels among the two most probable classes), per_class {name: {n, precision, recall, f1}},
-        ece (see `calibration_error`), interval95 (see `bootstrap_interval`), groups (number).
+        labels among the two most probable classes; None of two classes), per_class {name: {n,
+        precision, recall, f1}}, ece (see `calibration_error`), interval95 (see `interval`; None
+        with the key interval95_reason of too few groups), groups (number).
 
     Raises:
         ValueError: no examples, unequal sizes, or rows that are not log-probabilities.
@@ -65,14 +70,17 @@ def summarise(
     predictions = scores.argmax(axis=1)
     matrix = confusion(labels, predictions, classes)
     correct = predictions == labels
+    interval95 = interval(correct, groups, seed)
+    reason = {} if interval95 else {"interval95_reason": too_few(len(set(groups)))}
     return {
         "n": n,
         "classes": classes,
         **accuracy_and_loss(scores, labels),
-        "top2": int((_rank(scores, labels) < 2).sum()) / n,
+        "top2": int((_rank(scores, labels) < 2).sum()) / n if classes > 2 else None,
         "per_class": _per_class(matrix, class_names),
         "ece": calibration_error(np.exp(scores.max(axis=1)), correct),
-        "interval95": bootstrap_interval(correct, groups, BOOTSTRAP_SAMPLES, seed),
+        "interval95": interval95,
+        **reason,
         "groups": len(set(groups)),
     }
 
@@ -106,6 +114,56 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
     bins = np.clip(bins, 0, CALIBRATION_BINS - 1)  # a probability of 1 + rounding error
     gaps = np.bincount(bins, weights=correct - confidence, minlength=CALIBRATION_BINS)
     return float(np.abs(gaps).sum() / len(correct))
+
+
+def interval(correct: np.ndarray, groups: Sequence[str], seed: int) -> list[float] | None:
+    """Computes the accuracy's 95 % interval [low, high]; None with fewer than MIN_GROUPS groups.
+
+    It is that of the bootstrap, or, where all groups are alike and the bootstrap has no width, as
+    at an accuracy of 0 or 1, Wilson's with the number of groups in place of the examples.
+
+    Args:
+        correct: (N,) bool.
+        groups: (N,) names.
+        seed: of the bootstrap.
+    """
+    number = len(set(groups))
+    if number < MIN_GROUPS:
+        return None
+    low, high = bootstrap_interval(correct, groups, BOOTSTRAP_SAMPLES, seed)
+    if not has_width(low, high):
+        low, high = wilson_interval(float(correct.mean()), number)
+    return [low, high]
+
+
+def has_width(low: float, high: float) -> bool:
+    """Returns whether a bootstrap interval shows any variance between the groups."""
+    return high - low >= _PRINTED
+
+
+def wilson_interval(share: float, n: int) -> tuple[float, float]:
+    """Computes the 95 % interval (low, high) of a share of n (Wilson, 1927); never of width 0."""
+    z2 = 1.959963984540054**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 * (share * (1 - share) + z2 / (4 * n)) / n) / (1 + z2 / n)
+    # The ends are exact; rounding would leave 1 - 1e-16.
+    low = 0.0 if share == 0 else float(centre - half)
+    return low, 1.0 if share == 1 else float(centre + half)
+
+
+def too_few(groups: int) -> str:
+    """Returns the reason for a missing interval."""
+    return f"too few groups ({groups}) for an interval"
+
+
+def caution(groups: int, split: str) -> str | None:
+    """Returns the sentence about a split with fewer than LEAST_GROUPS groups, if it is one."""
+    if groups >= LEAST_GROUPS:
+        return None
+    return (
+        f"caution: {split} has {groups} {'group' if groups == 1 else 'groups'}; below about"
+        f" {LEAST_GROUPS} no choice or comparison can rest on its accuracy"
+    )
 
 
 def bootstrap_interval(
@@ -173,8 +231,8 @@ def _per_class(matrix: np.ndarray, class_names: Sequence[str]) -> dict[str, dict
         right, true, predicted = matrix[k, k], matrix[k].sum(), matrix[:, k].sum()
         result[name] = {
             "n": int(true),
-            "precision": float(right / max(predicted, 1)),
-            "recall": float(right / max(true, 1)),
-            "f1": float(2 * right / max(true + predicted, 1)),
+            "precision": float(right / max(predicted, 1)) if true else None,
+            "recall": float(right / true) if true else None,
+            "f1": float(2 * right / (true + predicted)) if true else None,
         }
     return result

@@ -70,7 +70,7 @@ def write_overlays(
     overlay for the predicted class, and below both classes. Each map is scaled by its maximum.
 
     Args:
-        folder: a new folder.
+        folder: a new one, or one that `remove_overlays` has cleared.
         explain: of `make_explain`.
         stage: its stage.
         source: the evaluated split.
@@ -80,7 +80,7 @@ def write_overlays(
         threads: number of threads that read images.
         mesh: of `make_explain`.
     """
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     predictions = log_probabilities.argmax(axis=1)
     paths = [folder / name for name in file_names(source.class_names)]
     written = []
@@ -111,6 +111,14 @@ def write_overlays(
         pictures.examples_png(path, examples, titles=titles, columns=3)
         written.append(path)
     return written
+
+
+def remove_overlays(folder: pathlib.Path, class_names: Sequence[str]) -> None:
+    """Removes the figures of an older `write_overlays`, and the folder if it has nothing else."""
+    for name in file_names(class_names):
+        (folder / name).unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def choose_examples(scores: np.ndarray, of_class: np.ndarray, count: int) -> list[int]:

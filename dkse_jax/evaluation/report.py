@@ -1,8 +1,10 @@
 """The report of an evaluation: its files and its printed lines."""
 
+import hashlib
 import json
-import os
 import pathlib
+import re
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +13,15 @@ import numpy as np
 from dkse_jax.data.sources import Source
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation import metrics, pictures
-from dkse_jax.files import replacing
-from dkse_jax.text import csv_text, plain_text
+from dkse_jax.files import check_room, explain_disk_errors, sync
+from dkse_jax.text import as_bytes, csv_text, plain_text
 
 FILES = ("metrics.json", "confusion.csv", "confusion.png", "predictions.csv", "mistakes.png")
+SKIPPED = "skipped.csv"  # a further file, where images could not be read
+_PICTURES = 8 * 2**20  # bytes: most of what the pictures of a report take
+_MAKING = "cannot write a report to"
+CALIBRATED = 100  # examples; of fewer, the calibration error is printed in whole per cent
+LEFT_OUT = "left out"  # the column of predictions.csv that marks such examples
 _MISTAKE_SIDE = 256  # minimum of pixels with which a mistake is decoded
 
 
@@ -49,11 +56,12 @@ def write_report(
     log_probabilities: np.ndarray,
     result: dict[str, Any],
     skipped: Sequence[tuple[str, str, str]] = (),
+    left_out: np.ndarray | None = None,
 ) -> None:
     """Writes the report of one split: all files of `FILES`, or none.
 
-    A complete folder replaces an older report. Names are plain text in the CSV files (see
-    `text.csv_text`) and unchanged in metrics.json.
+    They replace those of an older report one by one, all other files in the folder stay. Names are
+    plain text in the CSV files (see `text.csv_text`) and unchanged in metrics.json.
 
     Args:
         folder: to write; its parents are created.
@@ -62,73 +70,133 @@ def write_report(
         result: of `measure`.
         skipped: (file, class, reason) of each image that could not be read and is not among the
             N; written to skipped.csv if there are any.
+        left_out: (N,) bool, of the examples that are only in predictions.csv, and marked there.
 
     Raises:
-        UserError: the folder holds something that is not a report.
+        UserError: as `check_folder`.
     """
+    check_folder(folder, len(source), len(source.class_names))
     labels, class_names = source.labels, source.class_names
     probabilities = np.exp(np.asarray(log_probabilities, np.float64))
     predictions = np.asarray(log_probabilities).argmax(axis=1)
-    matrix = metrics.confusion(labels, predictions, len(class_names))
-    mistakes, total = _mistakes(source, predictions, probabilities)
+    kept = np.ones(len(labels), bool) if left_out is None else ~left_out
+    matrix = metrics.confusion(labels[kept], predictions[kept], len(class_names))
+    mistakes, total = _mistakes(source, predictions, probabilities, kept)
 
-    folder = pathlib.Path(os.path.abspath(folder))
-    _refuse_other_content(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(folder, shared=True) as new:
-        new.mkdir()
-        texts = {
-            "metrics.json": json.dumps(result, indent=2, allow_nan=False) + "\n",
-            "confusion.csv": _confusion_csv(matrix, class_names),
-            "predictions.csv": _predictions_csv(source, predictions, probabilities),
-        }
-        if skipped:
-            texts["skipped.csv"] = csv_text(["file", "label", "reason"], skipped)
-        for name, text in texts.items():
-            (new / name).write_text(text, encoding="utf-8")
-        pictures.confusion_png(new / "confusion.png", matrix, class_names)
-        pictures.mistakes_png(new / "mistakes.png", mistakes, total=total, examples=len(labels))
+    texts = {
+        "metrics.json": json.dumps(result, indent=2, allow_nan=False) + "\n",
+        "confusion.csv": _confusion_csv(matrix, class_names),
+        "predictions.csv": _predictions_csv(source, predictions, probabilities, kept),
+    }
+    if skipped:
+        texts[SKIPPED] = csv_text(["file", "label", "reason"], skipped)
+    with explain_disk_errors(_MAKING, folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as made:
+            new = pathlib.Path(made, folder.name)
+            new.mkdir()
+            for name, text in texts.items():
+                (new / name).write_text(text, encoding="utf-8")
+            pictures.confusion_png(new / "confusion.png", matrix, class_names)
+            pictures.mistakes_png(
+                new / "mistakes.png", mistakes, total=total, examples=int(kept.sum())
+            )
+            _move(new, folder)
+
+
+def report_folder(
+    workdir: pathlib.Path, split: str, root: pathlib.Path | None = None
+) -> pathlib.Path:
+    """Returns the folder of a run's report on a split or, for each root, one of its own."""
+    if root is None:
+        return workdir / "eval" / split
+    path = root.resolve()
+    name = re.sub(r"[^\w -]", "_", path.name)[:50].strip(" -") or "root"
+    return workdir / "eval" / f"{name}-{hashlib.sha256(as_bytes(str(path))).hexdigest()[:8]}"
+
+
+def check_folder(folder: pathlib.Path, examples: int, classes: int) -> None:
+    """Checks that a report can be written to a folder; leaves nothing there.
+
+    Args:
+        folder: as of `write_report`.
+        examples: N.
+        classes: K.
+
+    Raises:
+        UserError: it is a file, it holds files of the report's names that are of no report, or it
+            cannot be written, or has no room.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f'{_MAKING} "{folder}": it is a file, not a folder')
+    whose = [name for name in (*FILES, SKIPPED) if (folder / name).exists()]
+    if _older(folder) is not None:
+        whose = [name for name in whose if (folder / name).is_dir()]
+    if whose:
+        raise UserError(
+            f'{_MAKING} "{folder}": it holds other things, such as "{whose[0]}"; move it elsewhere'
+        )
+    with explain_disk_errors(_MAKING, folder):
+        check_room(folder, _PICTURES + examples * (100 + 15 * classes))
+
+
+def _older(folder: pathlib.Path) -> dict[str, Any] | None:
+    """Returns the metrics of the report in a folder, None without one."""
+    try:
+        found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and {"step", "accuracy", "n"} <= found.keys() else None
+
+
+def _move(new: pathlib.Path, folder: pathlib.Path) -> None:
+    """Replaces the files of an older report by new ones, the metrics first; keeps all others."""
+    for path in new.iterdir():
+        sync(path)
+    if not folder.exists():
+        new.rename(folder)
+    else:
+        older = _older(folder)
+        if older and older.get("skipped") and not (new / SKIPPED).exists():
+            (folder / SKIPPED).unlink(missing_ok=True)
+        for path in sorted(new.iterdir(), key=lambda path: path.name != "metrics.json"):
+            path.replace(folder / path.name)
+        sync(folder)
+    sync(folder.parent)
 
 
 def summary(result: dict[str, Any]) -> str:
     """Formats the metrics of one split: a summary, then a table of the classes."""
-    low, high = result["interval95"]
+    interval = result.get("interval95_reason")
+    if result["interval95"]:
+        low, high = result["interval95"]
+        interval = f"95% interval {low:.2%} to {high:.2%}"
+    top2 = "" if result["top2"] is None else f", top-2 accuracy {result['top2']:.2%}"
+    decimals = 2 if result["n"] >= CALIBRATED else 0
     lines = [
-        f"accuracy {result['accuracy']:.2%} (95% interval {low:.2%} to {high:.2%})"
+        f"accuracy {result['accuracy']:.2%} ({interval})"
         f" on {result['n']:,} examples in {result['groups']:,} groups"
         + (f"; {result['skipped']:,} could not be read" if result["skipped"] else ""),
-        f"loss {result['loss']:.4f}, top-2 accuracy {result['top2']:.2%},"
-        f" calibration error {result['ece']:.2%}",
+        f"loss {result['loss']:.4f}{top2}, calibration error {result['ece']:.{decimals}%}",
         f"{'n':>9} {'precision':>10} {'recall':>7} {'F1':>7}  class",
     ]
     # The name comes last, since its width on the screen is unknown.
     for name, row in result["per_class"].items():
-        lines.append(
-            f"{row['n']:>9,} {row['precision']:>10.1%} {row['recall']:>7.1%} {row['f1']:>7.1%}"
-            f"  {plain_text(name)}"
-        )
+        shares = (_share(row[key]) for key in ("precision", "recall", "f1"))
+        cells = "{:>10} {:>7} {:>7}".format(*shares)
+        lines.append(f"{row['n']:>9,} {cells}  {plain_text(name)}")
     return "\n".join(lines)
 
 
-def _refuse_other_content(folder: pathlib.Path) -> None:
-    """Raises UserError if the folder holds something else than a report."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise UserError(f'cannot write a report to "{folder}": it is a file, not a folder')
-    found = {entry.name for entry in folder.iterdir()}
-    if found and not found.issuperset(FILES):
-        raise UserError(
-            f'cannot write a report to "{folder}": it holds other things, such as '
-            f'"{plain_text(min(found))}"; name a new folder or the folder of an older report'
-        )
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
 
 
 def _mistakes(
-    source: Source, predictions: np.ndarray, probabilities: np.ndarray
+    source: Source, predictions: np.ndarray, probabilities: np.ndarray, kept: np.ndarray
 ) -> tuple[list[pictures.Example], int]:
     """Returns the most confident mistakes, sorted stably, and the number of all mistakes."""
-    wrong = np.flatnonzero(predictions != source.labels)
+    wrong = np.flatnonzero((predictions != source.labels) & kept)
     order = np.argsort(-probabilities[wrong, predictions[wrong]], kind="stable")
     shown = [
         pictures.Example(
@@ -148,14 +216,21 @@ def _confusion_csv(matrix: np.ndarray, class_names: Sequence[str]) -> str:
     return csv_text(["true \\ predicted", *class_names], rows)
 
 
-def _predictions_csv(source: Source, predictions: np.ndarray, probabilities: np.ndarray) -> str:
+def _predictions_csv(
+    source: Source, predictions: np.ndarray, probabilities: np.ndarray, kept: np.ndarray
+) -> str:
     names = source.class_names
     header = ["file", "label", "prediction", "probability", *(f"p({name})" for name in names)]
+    marks: list[list[str]] = [[]] * len(kept)
+    if not kept.all():
+        header.append(LEFT_OUT)
+        marks = [["" if one else "seen"] for one in kept]
     rows = (
         [example, names[label], names[prediction], f"{row[prediction]:.6g}"]
         + [f"{p:.6g}" for p in row]
-        for example, label, prediction, row in zip(
-            source.ids, source.labels, predictions, probabilities, strict=True
+        + mark
+        for example, label, prediction, row, mark in zip(
+            source.ids, source.labels, predictions, probabilities, marks, strict=True
         )
     )
     return csv_text(header, rows)

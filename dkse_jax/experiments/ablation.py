@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from dkse_jax import runtime
 from dkse_jax.config import steps, validate
-from dkse_jax.console import duration, log, time_left
+from dkse_jax.console import duration, log, say, time_left
 from dkse_jax.data.sources import load_splits
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.experiments import runs, table_report
@@ -62,12 +62,19 @@ def run_table(
         raise UserError(f"table {table} compares the rows on test, but the data have no test split")
     rows = rows_of(table, base, variants, splits["train"].class_names)
     chosen = _chosen(rows, only)
-    for row in rows:
+    for row in chosen:
         validate(runs.config_of(row, 0, base))
+    for row in rows:  # finished ones are in the table too
         for seed in range(seeds):
-            folder = runs.run_workdir(workdir, row, seed)
-            description.check_workdir(folder, runs.config_of(row, seed, base))
-    costs = {row.name: _seconds(row, base, len(splits["train"]), mesh) for row in rows}
+            if row in chosen or runs.read_record(workdir, row, seed):
+                folder = runs.run_workdir(workdir, row, seed)
+                description.check_workdir(folder, runs.config_of(row, seed, base))
+    runs.check_data(rows, seeds, base, workdir)
+    costs = {
+        row.name: _seconds(row, base, len(splits["train"]), mesh)
+        for row in rows
+        if row in chosen or _is_valid(row, base)
+    }
     pending = [
         (row, seed)
         for seed in range(seeds)
@@ -75,10 +82,9 @@ def run_table(
         if seed not in _finished(row, seeds, workdir)
     ]
     planned = sum(costs[row.name] for row, _ in pending)
-    print(
+    say(
         f"table {table}: {len(chosen)} rows with {seeds} seeds; {len(pending)} runs to go,"
-        f" about {duration(planned)} here, by a short probe",
-        flush=True,
+        f" about {duration(planned)} here, by a short probe"
     )
 
     def write() -> str:
@@ -87,7 +93,7 @@ def run_table(
                 row,
                 _finished(row, seeds, workdir),
                 _against_first(row, rows, seeds, workdir),
-                seeds * costs[row.name],
+                seeds * costs[row.name] if row.name in costs else None,
             )
             for row in rows
         ]
@@ -95,14 +101,25 @@ def run_table(
 
     started, guessed = time.monotonic(), 0.0
     for number, (row, seed) in enumerate(pending, start=1):
-        print(f"\nrun {number} of {len(pending)}: {row.name}, seed {seed}", flush=True)
+        say(f"\nrun {number} of {len(pending)}: {row.name}, seed {seed}")
+        if number > 1:
+            runs.check_data(rows, seeds, base, workdir)
         runs.run(row, seed, base, workdir, mesh)
         guessed += costs[row.name]
         rest = time_left(time.monotonic() - started, guessed, planned - guessed)
         write()
-        print(f"table {table}: left {rest}", flush=True)
-    print(f"\n{write()}")
+        say(f"table {table}: left {rest}")
+    say(f"\n{write()}")
     log(f"files: {workdir / f'table-{table}'}.csv, .md, .png")
+
+
+def _is_valid(row: Row, base: ConfigDict) -> bool:
+    """Returns whether a row can be run with the base config."""
+    try:
+        validate(runs.config_of(row, 0, base))
+    except UserError:
+        return False
+    return True
 
 
 def _chosen(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:

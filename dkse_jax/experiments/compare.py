@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dkse_jax.evaluation.metrics import MIN_GROUPS, has_width, too_few, wilson_interval
+
 
 class Judged(NamedTuple):
     """One run's predictions on its test split, in the split's order."""
@@ -16,15 +18,21 @@ class Judged(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """The accuracy of a row minus that of another, and its 95 % interval."""
+    """The accuracy of a row minus that of another, its 95 % interval, and the number of groups.
+
+    Fewer than MIN_GROUPS groups have no interval: low and high are NaN.
+    """
 
     mean: float
     low: float
     high: float
+    groups: int
 
     @property
     def verdict(self) -> str:
-        """Better, worse, or unresolved where the interval contains 0."""
+        """Better, worse, unresolved where the interval contains 0, or why there is none."""
+        if self.groups < MIN_GROUPS:
+            return too_few(self.groups)
         if self.low > 0:
             return "better"
         return "worse" if self.high < 0 else "unresolved"
@@ -37,7 +45,9 @@ def difference(
 
     The runs of a pair have the same examples, so that examples that are hard for both cancel. The
     interval is a percentile bootstrap over whole groups, drawn with replacement within each class,
-    with the same draw for all runs. It does not contain the variance between seeds.
+    with the same draw for all runs. It does not contain the variance between seeds. Where it has no
+    width, since all groups of a class gain alike, it is replaced by the interval from Wilson's
+    intervals of the shares that are gained and that are lost, each of as many as there are groups.
 
     Raises:
         ValueError: the runs of a pair have different examples.
@@ -46,8 +56,8 @@ def difference(
     for ours, theirs in zip(row, other, strict=True):
         if ours.ids != theirs.ids or not np.array_equal(ours.labels, theirs.labels):
             raise ValueError("the two runs of a pair judged different examples")
-        gains = ours.correct.astype(int) - theirs.correct.astype(int)
-        for label, group, gain in zip(ours.labels.tolist(), ours.groups, gains, strict=True):
+        changes = ours.correct.astype(int) - theirs.correct.astype(int)
+        for label, group, gain in zip(ours.labels.tolist(), ours.groups, changes, strict=True):
             unit = units.setdefault((label, group), [0, 0])
             unit[0] += int(gain)
             unit[1] += 1
@@ -61,5 +71,14 @@ def difference(
         draws = rng.multinomial(len(members), [1 / len(members)] * len(members), size=samples)
         sums += draws @ np.array(members)
     low, high = np.percentile(sums[:, 0] / sums[:, 1], [2.5, 97.5])
-    gained, total = np.sum(list(units.values()), axis=0)
-    return Difference(float(gained / total), float(low), float(high))
+    gains, totals = np.array(list(units.values())).T
+    groups = len({group for _, group in units})
+    if groups < MIN_GROUPS:
+        low = high = np.nan
+    elif not has_width(low, high):
+        up, down = (
+            wilson_interval(float(np.maximum(sign * gains, 0).sum() / totals.sum()), groups)
+            for sign in (1, -1)
+        )
+        low, high = up[0] - down[1], up[1] - down[0]
+    return Difference(float(gains.sum() / totals.sum()), float(low), float(high), groups)

@@ -6,9 +6,11 @@ the record R/seed-s.json, which is {} until the run is finished.
 
 import csv
 import functools
+import itertools
 import json
 import statistics
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,11 +18,12 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from dkse_jax import sharding
+from dkse_jax import provenance, sharding
 from dkse_jax.data.pipeline import fingerprint
-from dkse_jax.data.sources import Source, load_splits
+from dkse_jax.data.sources import Source, load_splits, subset
 from dkse_jax.data.transform import Transform
-from dkse_jax.evaluation.report import measure, write_report
+from dkse_jax.errors import UserError
+from dkse_jax.evaluation.report import LEFT_OUT, measure, write_report
 from dkse_jax.evaluation.run import evaluate
 from dkse_jax.experiments.compare import Judged
 from dkse_jax.experiments.tables import Row
@@ -74,6 +77,30 @@ def run(row: Row, seed: int, base: ConfigDict, workdir: Path, mesh: Mesh) -> Non
     write_atomically(record, json.dumps(results, indent=2) + "\n")
 
 
+def check_data(table: Iterable[Row], seeds: int, base: ConfigDict, workdir: Path) -> None:
+    """Checks that the data are still those of every run of a table that was begun.
+
+    Raises:
+        UserError: they changed, with the first run that had others.
+    """
+    loaded: dict[tuple[str, int], dict[str, Source]] = {}
+    for row, seed in itertools.product(table, range(seeds)):
+        config, folder = config_of(row, seed, base), run_workdir(workdir, row, seed)
+        if not (folder / description.CONFIG_FILE).exists():
+            continue
+        key = (config.data.to_json(), seed)
+        if key not in loaded:
+            loaded[key] = load_splits(config.data, seed)
+        try:
+            provenance.check_and_read(folder, loaded[key])
+            transform = Transform.of(config.data)
+            description.check_inputs(folder, describe_inputs(loaded[key], transform))
+        except UserError as error:
+            raise UserError(
+                f"the rows of a table need the same data, but in {folder} {error}"
+            ) from error
+
+
 def _trained(config: ConfigDict, folder: Path, mesh: Mesh) -> dict[str, Any]:
     """Trains and evaluates a network; returns its metrics, size and times."""
     start = time.monotonic()
@@ -99,6 +126,7 @@ def _classified(row: Row, config: ConfigDict, folder: Path) -> dict[str, Any]:
 
     splits = load_splits(config.data, config.seed)
     description.begin(folder, config, describe_inputs(splits, Transform.of(config.data)))
+    record_data = provenance.recorder(folder, splits, provenance.NOTHING)
     described = {
         name: _features(split, config, folder.parents[1]) for name, split in splits.items()
     }
@@ -117,6 +145,7 @@ def _classified(row: Row, config: ConfigDict, folder: Path) -> dict[str, Any]:
     evaluation = described["test"].seconds + time.monotonic() - fitted
     metrics = measure(test, log_probabilities, config.seed, step=0, skipped=0)
     write_report(folder / "eval" / "test", test, log_probabilities, metrics)
+    record_data()
     learning = described["train"].seconds + described["val"].seconds + fitted - start
     return {
         **_chosen(metrics),
@@ -173,8 +202,12 @@ def judged(folder: Path) -> Judged:
     config = description.load_config(folder)
     source = load_splits(config.data, config.seed)["test"]
     with (folder / "eval/test/predictions.csv").open(encoding="utf-8", newline="") as file:
-        correct = [line["label"] == line["prediction"] for line in csv.DictReader(file)]
-    return Judged(tuple(source.ids), source.labels, tuple(source.groups), np.array(correct))
+        lines = list(csv.DictReader(file))
+    kept = [i for i, line in enumerate(lines) if not line.get(LEFT_OUT)]
+    if len(kept) < len(lines):
+        source = subset(source, np.array(kept))
+    correct = np.array([lines[i]["label"] == lines[i]["prediction"] for i in kept])
+    return Judged(tuple(source.ids), source.labels, tuple(source.groups), correct)
 
 
 def _record_path(workdir: Path, row: Row, seed: int) -> Path:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import shlex
 import statistics
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from dkse_jax.console import duration
+from dkse_jax.evaluation.metrics import caution
 from dkse_jax.experiments.compare import Difference
 from dkse_jax.experiments.published import Cells
 from dkse_jax.experiments.tables import Row
@@ -52,7 +54,7 @@ class Line(NamedTuple):
     row: Row
     records: dict[int, dict[str, Any]]
     difference: Difference | None
-    seconds: float  # estimate for all seeds
+    seconds: float | None  # estimate for all seeds; None of a row that cannot be run
 
 
 def write(folder: Path, name: str, command: str, lines: Sequence[Line]) -> str:
@@ -73,9 +75,9 @@ def as_csv(lines: Sequence[Line]) -> str:
     writer.writerow(COLUMNS)
     for line in lines:
         for seed, record in sorted(line.records.items()):
-            low, high = record["interval95"]
+            ends = record["interval95"] or ()  # none of too few groups
             cells = {"row": line.row.name, "seed": seed} | record
-            cells |= {"interval95": f"{low:.4f} {high:.4f}"}
+            cells |= {"interval95": " ".join(f"{end:.4f}" for end in ends)}
             writer.writerow(["" if cells[key] is None else cells[key] for key in COLUMNS])
     return file.getvalue()
 
@@ -93,8 +95,12 @@ def as_markdown(command: str, lines: Sequence[Line]) -> str:
             cells += _printed(line.row.published)
         rows.append(cells)
     parts = [code(command), table(header, rows, numbers=(1, 2, 3, 4, 6))]
+    fewest = min((line.difference.groups for line in lines if line.difference), default=None)
+    if fewest is not None and (sentence := caution(fewest, "test")):
+        parts.append(sentence)
     missing = [
-        f"- {code(f'--rows={shlex.quote(line.row.name)}')}, about {duration(line.seconds)}"
+        f"- {code(f'--rows={shlex.quote(line.row.name)}')}"
+        + (f", about {duration(line.seconds)}" if line.seconds is not None else "")
         for line in lines
         if not line.records
     ]
@@ -117,8 +123,10 @@ def _measured(line: Line) -> tuple[str, ...]:
         shown += f" ± {100 * statistics.stdev(accuracies):.1f}"
     gap, verdict = "", ""
     if line.difference:
-        mean, low, high = (100 * value for value in line.difference)
-        gap, verdict = f"{mean:+.1f} ({low:+.1f} to {high:+.1f})", line.difference.verdict
+        mean, low, high, _ = line.difference
+        gap, verdict = f"{100 * mean:+.1f}", line.difference.verdict
+        if not math.isnan(low):
+            gap += f" ({100 * low:+.1f} to {100 * high:+.1f})"
     return (
         line.row.name,
         "" if first["parameters"] is None else f"{first['parameters']:,}",

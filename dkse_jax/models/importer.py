@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file
 
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.models import alexnet, inception_v4, resnet, vgg
 
 PICKLES = (".pth", ".pt", ".pkl", ".bin", ".ckpt", ".tar")
+READABLE = ("F16", "BF16", "F32", "F64")
+_COUNTER = "num_batches_tracked"
 _LEAVES = {
     "kernel": "weight",
     "scale": "weight",
@@ -76,7 +78,7 @@ def import_tensors(
         for name, slot in slots.items()
         if replace_head and name in tensors and _is_other_head(tensors[name], slot)
     }
-    counters = {f"{name.removesuffix('running_mean')}num_batches_tracked" for name in slots}
+    counters = {f"{name.removesuffix('running_mean')}{_COUNTER}" for name in slots}
     _check(
         network,
         missing=slots.keys() - tensors.keys(),
@@ -106,7 +108,11 @@ def export_tensors(network: str, variables: Mapping[str, Any]) -> dict[str, np.n
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """Reads a .safetensors file: tensors by name. Raises UserError where it cannot be read."""
+    """Reads a .safetensors file: tensors by name.
+
+    Raises UserError where it cannot be read, or has weights in other dtypes than READABLE, such as
+    8-bit ones, which mean nothing without their scales.
+    """
     if path.suffix in PICKLES:
         raise UserError(
             f"{path} may be a pickle, which can run any program when it is read: convert it with "
@@ -115,6 +121,18 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise UserError(f"there is no file {path}")
     try:
+        with safe_open(path, "np") as file:
+            dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+        others = [
+            name
+            for name in sorted(dtypes)
+            if dtypes[name] not in READABLE and not name.endswith(_COUNTER)
+        ]
+        if others:
+            raise UserError(
+                f"{path} has weights of the dtype {dtypes[others[0]]}, such as {others[0]}; only"
+                f" {', '.join(READABLE)} can be read: convert them to one of these"
+            )
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} cannot be read as .safetensors: {error}") from error

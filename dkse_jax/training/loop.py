@@ -3,13 +3,14 @@
 import contextlib
 import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from dkse_jax import interrupts, runtime, sharding
+from dkse_jax import interrupts, provenance, runtime, sharding
 from dkse_jax.console import log
 from dkse_jax.data.pipeline import Batch, training_batches
 from dkse_jax.data.sources import load_splits
@@ -58,10 +59,13 @@ def train(
     inputs = describe_inputs(plan.splits, plan.transform)
     processes.check_agreed(description.facts(config, inputs))
     target = plan.abstract_state()
+    provenance.check(workdir, plan.splits)
     initial = None
     if config.init_from and checkpoint.latest_step(workdir) is None:
         class_names = plan.splits["train"].class_names
         initial = initial_variables(config, target.variables(), class_names, mesh)
+    before = provenance.history(workdir, config, fresh=initial is not None)
+    record_data = provenance.recorder(workdir, plan.splits, before)
     processes.barrier("the run begins")
     with locked(workdir) if processes.is_first() else contextlib.nullcontext():
         if processes.is_first():
@@ -98,6 +102,7 @@ def train(
                     train_step,
                     forward,
                     state,
+                    record_data,
                     unevaluated=unevaluated,
                     profile=profile,
                 )
@@ -112,6 +117,7 @@ def train_loop(
     train_step: TrainStep,
     forward: Forward,
     state: TrainState,
+    record_data: Callable[[], None],
     *,
     unevaluated: bool,
     profile: Steps | None,
@@ -125,6 +131,7 @@ def train_loop(
         train_step: compiled.
         forward: see `make_forward`.
         state: the newest one in workdir, or the initial one.
+        record_data: writes what is known of the data (see `provenance.recorder`).
         unevaluated: whether that state's metrics on val are missing.
         profile: see `train`.
 
@@ -167,6 +174,7 @@ def train_loop(
 
     def save() -> None:
         with progress.paused():
+            record_data()  # first: no step without its data
             checkpoint.save(workdir, step, state.variables(), training_part(state), {})
 
     on_val: dict[str, float] = {}

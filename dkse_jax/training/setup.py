@@ -106,7 +106,7 @@ def readable_splits(setup: Setup, workdir: Path) -> dict[str, Source]:
             workdir, splits[name], setup.config.data, setup.transform.size
         )
         skipped += of_split
-    check_classes(setup.splits["train"], splits["train"])
+        check_classes(setup.splits[name], splits[name])
     if processes.is_first():
         list_skipped(workdir, skipped)
     return splits

@@ -24,6 +24,7 @@ from dkse_jax.distributed import processes, watch
 from dkse_jax.errors import UserError
 from dkse_jax.files import explain_disk_errors, reason_of, reserve, sync
 from dkse_jax.workdir.checkpoint_digest import (
+    FOLDER,
     DamagedCheckpoint,
     digests,
     own_digest,
@@ -240,7 +241,7 @@ def _restore(
 
 
 def _root(workdir: str | os.PathLike[str]) -> Path:
-    return Path(workdir).absolute() / "checkpoints"
+    return Path(workdir).absolute() / FOLDER
 
 
 def _steps(root: Path) -> list[int]:

@@ -8,6 +8,8 @@ from typing import Any
 from dkse_jax.errors import UserError
 from dkse_jax.files import digest_of, write_atomically
 
+FOLDER = "checkpoints"  # of a workdir
+
 
 class DamagedCheckpoint(UserError):
     """A checkpoint whose files differ from what was saved."""
@@ -27,6 +29,11 @@ def digests(folder: Path) -> dict[str, str]:
 def own_digest(record: dict[str, Any]) -> str:
     """Returns the SHA-256 of a record without its digest."""
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def digest_of_step(workdir: Path, step: int) -> str:
+    """Returns the SHA-256 of a step's record, which has that of every file of the weights."""
+    return own_digest(read_record(workdir / FOLDER, step))
 
 
 def write_record(root: Path, record: dict[str, Any]) -> None:

@@ -62,7 +62,7 @@ def begin(workdir: Path, config: ConfigDict, inputs: dict[str, Any]) -> None:
         UserError: the data, the class names or the transform changed.
     """
     if (workdir / CONFIG_FILE).exists():
-        _check_inputs(workdir, inputs)
+        check_inputs(workdir, inputs)
     with explain_disk_errors("cannot write", workdir):
         workdir.mkdir(parents=True, exist_ok=True)
         write_atomically(workdir / INPUTS_FILE, json.dumps(inputs, indent=2) + "\n")
@@ -103,7 +103,8 @@ def _read(workdir: Path, name: str) -> str:
         ) from error
 
 
-def _check_inputs(workdir: Path, inputs: dict[str, Any]) -> None:
+def check_inputs(workdir: Path, inputs: dict[str, Any]) -> None:
+    """Compares inputs with those of a run. Raises UserError as `begin`."""
     saved = load_inputs(workdir)
     for name, split in inputs["splits"].items():
         if saved["splits"][name] != split:

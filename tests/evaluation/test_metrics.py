@@ -3,7 +3,15 @@ import json
 import numpy as np
 import pytest
 
-from dkse_jax.evaluation.metrics import bootstrap_interval, calibration_error, confusion, summarise
+from dkse_jax.evaluation.metrics import (
+    bootstrap_interval,
+    calibration_error,
+    caution,
+    confusion,
+    interval,
+    summarise,
+    wilson_interval,
+)
 
 
 def random_split(n: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -30,7 +38,8 @@ def test_summary_equals_brute_force(n, classes):
     assert (result["n"], result["classes"], result["groups"]) == (n, classes, n)
     right = sum(p == y for p, y in zip(predictions, labels, strict=True))
     assert result["accuracy"] == right / n
-    assert result["top2"] == sum(y in r[:2] for y, r in zip(labels, ranked, strict=True)) / n
+    top2 = sum(y in r[:2] for y, r in zip(labels, ranked, strict=True)) / n
+    assert result["top2"] == (top2 if classes > 2 else None)
     loss = sum(-row[y] for row, y in zip(scores, labels, strict=True)) / n
     assert result["loss"] == pytest.approx(loss, rel=1e-12)
     for k in range(classes):
@@ -41,8 +50,11 @@ def test_summary_equals_brute_force(n, classes):
             "n": tp + fn,
             "precision": tp / (tp + fp) if tp + fp else 0.0,
             "recall": tp / (tp + fn) if tp + fn else 0.0,
-            "f1": 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 0.0,
+            "f1": 2 * tp / (2 * tp + fp + fn) if tp + fn else 0.0,
         }
+        if tp + fn == 0:
+            assert set(result["per_class"][f"c{k}"].values()) == {0, None}
+            continue
         assert result["per_class"][f"c{k}"] == pytest.approx(expected, rel=1e-12)
 
 
@@ -73,12 +85,14 @@ def test_perfect_and_worst_classifier():
     labels = np.arange(11) % 3
     scores = np.log(np.full((11, 3), 1e-9) + (1 - 3e-9) * np.eye(3)[labels])
     perfect = of(scores, labels)
-    assert (perfect["accuracy"], perfect["top2"], perfect["interval95"]) == (1, 1, [1, 1])
+    z2 = 1.959964**2  # Wilson's interval of 11 of 11 is 1 / (1 + z² / 11) to 1
+    assert (perfect["accuracy"], perfect["top2"]) == (1, 1)
+    assert perfect["interval95"] == [pytest.approx(11 / (11 + z2)), 1.0]
     assert perfect["loss"] == pytest.approx(0, abs=1e-8)
     assert perfect["ece"] == pytest.approx(0, abs=1e-8)
     assert all(row["f1"] == 1 for row in perfect["per_class"].values())
     worst = of(scores, (labels + 1) % 3)
-    assert (worst["accuracy"], worst["interval95"]) == (0, [0, 0])
+    assert (worst["accuracy"], worst["interval95"]) == (0, [0, pytest.approx(z2 / (11 + z2))])
     assert worst["ece"] == pytest.approx(1, abs=1e-8)
     assert worst["loss"] == pytest.approx(-np.log(1e-9), rel=1e-6)
     assert all(row["precision"] == row["recall"] == 0 for row in worst["per_class"].values())
@@ -91,8 +105,19 @@ def test_ties_go_to_the_lowest_index():
     assert result["per_class"]["c0"]["precision"] == 0.5
 
 
-def test_two_classes_have_a_top2_of_one():
-    assert of(*random_split(31, 2))["top2"] == 1.0
+def test_two_classes_have_no_top2():
+    assert of(*random_split(31, 2))["top2"] is None
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_a_class_without_examples_has_no_figures(missing):
+    scores, labels = random_split(60, 3)
+    labels[labels == missing] = (missing + 1) % 3  # it is predicted, but never right
+    per_class = of(scores, labels)["per_class"]
+    nothing = {"n": 0, "precision": None, "recall": None, "f1": None}
+    assert [name for name, row in per_class.items() if row == nothing] == [f"c{missing}"]
+    others = [row for name, row in per_class.items() if name != f"c{missing}"]
+    assert all(isinstance(row[key], float) for row in others for key in nothing if key != "n")
 
 
 def test_float32_gives_the_same_numbers():
@@ -166,11 +191,64 @@ def test_interval_equals_the_plain_bootstrap_over_groups():
     np.testing.assert_allclose(interval, expected, atol=0.008)
 
 
-def test_one_group_has_a_degenerate_interval():
+@pytest.mark.parametrize("groups", [1, 3, 4, 5])
+def test_a_few_groups_have_no_interval_but_a_reason(groups):
     scores, labels = random_split(53, 3)
-    result = of(scores, labels, groups=["book"] * 53)
-    assert result["interval95"] == [result["accuracy"]] * 2
-    assert result["groups"] == 1
+    result = of(scores, labels, groups=[f"book {i % groups}" for i in range(53)])
+    assert result["groups"] == groups
+    if groups < 5:
+        assert result["interval95"] is None
+        assert result["interval95_reason"] == f"too few groups ({groups}) for an interval"
+    else:
+        assert "interval95_reason" not in result
+        assert result["interval95"][0] < result["accuracy"] < result["interval95"][1]
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "low", "high"),
+    [
+        # Newcombe (1998), table I, method 3; then 1 / (1 + z² / 8) by hand.
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+        (8, 8, 0.6756, 1.0000),
+    ],
+)
+def test_wilsons_interval_has_the_published_values(right, n, low, high):
+    assert wilson_interval(right / n, n) == pytest.approx((low, high), abs=5.1e-5)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_wilsons_interval_holds_the_shares_that_the_score_test_keeps(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 60))
+    share = int(rng.integers(n + 1)) / n
+    low, high = wilson_interval(share, n)
+    possible = np.linspace(0, 1, 20_001)
+    kept = possible[np.abs(share - possible) <= 1.959964 * np.sqrt(possible * (1 - possible) / n)]
+    assert (low, high) == pytest.approx((kept[0], kept[-1]), abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_interval_has_a_width_of_nought(seed):
+    """Groups of any size that are all alike: all right, all wrong, or each right by half."""
+    rng = np.random.default_rng(seed)
+    number = int(rng.integers(5, 40))
+    sizes = 2 * rng.integers(1, 9, number)
+    groups = [str(group) for group in np.repeat(np.arange(number), sizes)]
+    for correct in (np.ones, np.zeros, lambda n: np.arange(n) % 2):
+        outcome = correct(sizes.sum()).astype(bool)
+        low, high = interval(outcome, groups, seed)
+        assert (low, high) == wilson_interval(outcome.mean(), number)
+        assert 0 <= low <= outcome.mean() <= high <= 1
+        assert high - low > 0.08
+
+
+@pytest.mark.parametrize(("groups", "told"), [(1, "1 group;"), (29, "29 groups;"), (30, None)])
+def test_few_groups_are_a_caution(groups, told):
+    sentence = caution(groups, "test")
+    assert sentence is None if told is None else sentence.startswith(f"caution: test has {told}")
 
 
 def test_correlated_groups_widen_the_interval():

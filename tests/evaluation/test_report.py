@@ -131,7 +131,7 @@ def test_older_report_is_replaced(tmp_path):
     (tmp_path / "r" / "left_over").touch()
     write(tmp_path / "r", step=800)
     assert json.loads((tmp_path / "r" / "metrics.json").read_text())["step"] == 800
-    assert sorted(p.name for p in (tmp_path / "r").iterdir()) == sorted(FILES)
+    assert sorted(p.name for p in (tmp_path / "r").iterdir()) == sorted([*FILES, "left_over"])
     assert [p.name for p in tmp_path.iterdir()] == ["r"]
 
 
@@ -159,10 +159,33 @@ def test_folder_of_other_things_is_refused_and_kept(tmp_path):
     assert (tmp_path / "metrics.json").read_text() == "mine"
 
 
-def test_empty_folder_is_filled(tmp_path):
+@pytest.mark.parametrize("own", [[], ["notes.txt", "skipped.csv.bak"]])
+def test_a_folder_without_a_report_is_filled(tmp_path, own):
     (tmp_path / "r").mkdir()
+    for name in own:
+        (tmp_path / "r" / name).touch()
+    write(tmp_path / "r")
+    assert sorted(p.name for p in (tmp_path / "r").iterdir()) == sorted([*FILES, *own])
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_report_that_was_cut_off_is_replaced(tmp_path, file):
+    """A process that is killed between two files leaves the new metrics first."""
+    write(tmp_path / "r")
+    (tmp_path / "r" / file).unlink()
+    if file == "metrics.json":  # then nothing shows that the rest is a report
+        with pytest.raises(UserError, match="holds other things"):
+            write(tmp_path / "r")
+        return
     write(tmp_path / "r")
     assert sorted(p.name for p in (tmp_path / "r").iterdir()) == sorted(FILES)
+
+
+def test_a_list_of_skipped_images_is_kept_unless_a_report_made_it(tmp_path):
+    write(tmp_path / "r")
+    (tmp_path / "r" / "skipped.csv").write_text("mine")
+    write(tmp_path / "r")
+    assert (tmp_path / "r" / "skipped.csv").read_text() == "mine"
 
 
 def test_images_that_could_not_be_read_are_listed(tmp_path):
@@ -188,10 +211,10 @@ def test_summary():
     result = {
         "step": 3,
         "n": 1234,
-        "classes": 2,
+        "classes": 3,
         "accuracy": 0.91234,
         "loss": 0.25,
-        "top2": 1.0,
+        "top2": 0.995,
         "per_class": {
             "Baroque": {"n": 1000, "precision": 0.5, "recall": 1.0, "f1": 2 / 3},
             "浮世绘\n": {"n": 234, "precision": 0.0, "recall": 0.0, "f1": 0.0},
@@ -203,8 +226,32 @@ def test_summary():
     }
     assert summary(result).splitlines() == [
         "accuracy 91.23% (95% interval 90.00% to 92.50%) on 1,234 examples in 77 groups",
-        "loss 0.2500, top-2 accuracy 100.00%, calibration error 3.12%",
+        "loss 0.2500, top-2 accuracy 99.50%, calibration error 3.12%",
         "        n  precision  recall      F1  class",
         "    1,000      50.0%  100.0%   66.7%  Baroque",
         "      234       0.0%    0.0%    0.0%  浮世绘\ufffd",
+    ]
+
+
+def test_what_is_not_known_is_no_number():
+    nothing = {"n": 0, "precision": None, "recall": None, "f1": None}
+    known = {"n": 3, "precision": 0.0, "recall": 0.0, "f1": 0.0}
+    result = {
+        "n": 3,
+        "accuracy": 0.0,
+        "loss": 0.25,
+        "top2": None,
+        "per_class": {"ink": known, "oil": nothing},
+        "ece": 0.612,
+        "interval95": None,
+        "interval95_reason": "too few groups (3) for an interval",
+        "groups": 3,
+        "skipped": 0,
+    }
+    assert summary(result).splitlines() == [
+        "accuracy 0.00% (too few groups (3) for an interval) on 3 examples in 3 groups",
+        "loss 0.2500, calibration error 61%",
+        "        n  precision  recall      F1  class",
+        "        3       0.0%    0.0%    0.0%  ink",
+        "        0          -       -       -  oil",
     ]

@@ -1,14 +1,22 @@
 import csv
 import json
+import re
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from dkse_jax.data.pipeline import fingerprint
+from dkse_jax.data.sources import load_splits, subset
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation import run as evaluation_run
+from dkse_jax.evaluation.report import FILES, report_folder
 from dkse_jax.evaluation.run import evaluate
+from dkse_jax.trained import read_run
+from dkse_jax.workdir.description import load_config
 
 pytestmark = pytest.mark.usefixtures("short")
 
@@ -98,11 +106,137 @@ def pictures(folder, names, each=2):
 
 def test_other_images_with_the_same_class_names(run, tmp_path):
     evaluate(run, "all", pictures(tmp_path / "other", NAMES[1:]))
-    metrics = report(run, "all")
+    (folder,) = (run / "eval").iterdir()
+    assert re.fullmatch("other-[0-9a-f]{8}", folder.name)
+    metrics = report(run, folder.name)
     assert metrics["n"] == 4
     assert {name: row["n"] for name, row in metrics["per_class"].items()} == dict(
         zip(NAMES, (0, 2, 2), strict=True)
     )
+
+
+@pytest.mark.parametrize("name", ["x", "-r f", "[2024] Images & more", "a\u2028\udce9", "é" * 80])
+def test_every_root_has_a_report_of_its_own(tmp_path, monkeypatch, name):
+    """Roots of one name in two places, and two spellings of one place."""
+    folders = []
+    for root in (tmp_path / "a" / name, tmp_path / "b" / name):
+        root.mkdir(parents=True)
+        monkeypatch.chdir(root)
+        folders.append({report_folder(tmp_path, "all", path) for path in (root, Path("."))})
+    (first,), (second,) = folders
+    assert first != second
+    for folder in (first, second):
+        assert folder.parent == tmp_path / "eval"
+        assert re.fullmatch(r"\w[\w -]*-[0-9a-f]{8}", folder.name)
+        folder.mkdir(parents=True)  # every file system takes the name
+
+
+@pytest.fixture
+def answered(monkeypatch):
+    """Evaluations without a network; a list of how often it would have been asked."""
+    asked = []
+
+    def predict(forward, variables, source, *_, **__):
+        asked.append(len(source))
+        return np.log(np.full((len(source), len(NAMES)), 1 / len(NAMES)))
+
+    monkeypatch.setattr(evaluation_run, "predict", predict)
+    monkeypatch.setattr(
+        evaluation_run,
+        "restore",
+        lambda run, mesh: SimpleNamespace(
+            network=None, transform=None, mesh=None, variables=None, step=7
+        ),
+    )
+    monkeypatch.setattr(evaluation_run, "make_forward", lambda *_: None)
+    monkeypatch.setattr(evaluation_run, "digest_of_step", lambda *_: "")
+    return asked
+
+
+def test_two_roots_do_not_replace_each_other_and_files_of_the_user_stay(run, tmp_path, answered):
+    roots = [pictures(tmp_path / name / "art", NAMES, each) for name, each in (("a", 1), ("b", 2))]
+    for root in roots:
+        evaluate(run, "all", root)
+    folders = sorted((run / "eval").iterdir(), key=lambda folder: report(run, folder.name)["n"])
+    assert [report(run, folder.name)["n"] for folder in folders] == [3, 6]
+    before = {path: path.read_bytes() for path in folders[1].iterdir()}
+    own = {"notes.txt": "mine", "mine/metrics.json": "too", "gradcam/mine.png": "as well"}
+    for name, text in own.items():
+        (folders[0] / name).parent.mkdir(exist_ok=True)
+        (folders[0] / name).write_text(text)
+    (folders[0] / "gradcam" / f"{NAMES[0]}.png").touch()  # of an older report
+    evaluate(run, "all", roots[0])
+    assert {name: (folders[0] / name).read_text() for name in own} == own
+    assert {path.name for path in folders[0].iterdir()} == {*FILES, "notes.txt", "mine", "gradcam"}
+    assert [path.name for path in (folders[0] / "gradcam").iterdir()] == ["mine.png"]
+    assert {path: path.read_bytes() for path in folders[1].iterdir()} == before
+    assert len(list((run / "eval").iterdir())) == 2
+
+
+@pytest.mark.parametrize("bad", [1, 5])
+def test_images_that_cannot_be_read_are_rows_where_that_is_asked(
+    run, tmp_path, answered, capsys, bad
+):
+    root = pictures(tmp_path / "art", NAMES, 4)
+    broken = sorted(root.rglob("*.png"))[:: 12 // bad][:bad]
+    for path in broken:
+        path.write_bytes(b"")
+    metrics = evaluate(run, "all", root, on_bad_image="skip")
+    assert (metrics["n"], metrics["skipped"], answered) == (12 - bad, bad, [12 - bad])
+    out = capsys.readouterr().out
+    assert f"; {bad} could not be read" in out
+    assert out.count("skipped: the image") == bad
+    (folder,) = (run / "eval").iterdir()
+    with (folder / "skipped.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["file"] for row in rows] == [str(path.relative_to(root)) for path in broken]
+    assert all("cannot be read" in row["reason"] for row in rows)
+    for path in root.rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="none of the 12 images can be read"):
+        evaluate(run, "all", root, on_bad_image="skip")
+    with pytest.raises(UserError, match='--on_bad_image is "skp"; did you mean "skip"'):
+        evaluate(run, "all", root, on_bad_image="skp")
+
+
+def test_outputs_are_tried_before_the_work(run, tmp_path, answered):
+    (run / "eval").write_text("a file where the folder would be")
+    with pytest.raises(UserError, match=r"^cannot write a report to .*/eval/test \(\d+ MiB free"):
+        evaluate(run)
+    (run / "eval").unlink()
+    (run / "eval/test/metrics.json").mkdir(parents=True)
+    with pytest.raises(UserError, match=r'it holds other things, such as "metrics\.json"; move it'):
+        evaluate(run)
+    assert not answered
+
+
+def test_a_class_without_images_in_a_folder_of_the_home_is_a_caution(
+    run, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = pictures(tmp_path / "other", NAMES[1:])
+    answers = np.log(np.random.default_rng(0).dirichlet(np.ones(3), 4))
+    monkeypatch.setattr(evaluation_run, "predict", lambda *args, **named: answers)
+    assert evaluate("~/moved", "all", "~/other")["n"] == 4
+    line = f'caution: "{folder}" has no images of the class "{NAMES[0]}": "-" in its place'
+    assert capsys.readouterr().out.splitlines().count(line) == 1
+    assert [path.name[:6] for path in (run / "eval").iterdir()] == ["other-"]
+    assert not Path("~").exists()
+
+
+def test_a_run_without_a_test_split_refuses_to_measure_it(run, monkeypatch):
+    config = load_config(run)
+    splits = load_splits(config.data, config.seed)
+    splits["test"] = subset(splits["test"], np.array([], int))
+    inputs = json.loads((run / "inputs.json").read_text())
+    inputs["splits"]["test"] |= {"examples": 0, "fingerprint": fingerprint(splits["test"])}
+    (run / "inputs.json").write_text(json.dumps(inputs))
+    monkeypatch.setattr(evaluation_run, "load_splits", lambda *_: splits)
+    with pytest.raises(UserError, match=r"^the run's data have no test split: name --split=val"):
+        evaluate(run)
+    assert not (run / "eval").exists()
+    _, source = evaluation_run.choose_source(read_run(run), "val", None)
+    assert len(source) == 3 * 5
 
 
 def test_an_unknown_class_is_refused(run, tmp_path):

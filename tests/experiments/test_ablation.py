@@ -3,9 +3,11 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 
 from configs.dkse import VARIANTS
+from dkse_jax.data.sources import load_splits, subset
 from dkse_jax.errors import UserError
 from dkse_jax.experiments import ablation, runs
 from dkse_jax.experiments.ablation import run_table
@@ -50,6 +52,15 @@ def test_a_table_is_run_and_written(one_epoch, workdir, capsys):
     assert text.startswith("`python ablate.py --seeds=1`\n\n| row ")
     assert "not run" not in text
     assert (workdir / "table-augmentation.png").stat().st_size > 5000
+
+
+def test_a_table_without_a_test_split_is_refused_before_any_run(config, tmp_path, monkeypatch):
+    splits = load_splits(config.data, 0)
+    splits["test"] = subset(splits["test"], np.array([], int))
+    monkeypatch.setattr(ablation, "load_splits", lambda *_: splits)
+    with pytest.raises(UserError, match="compares the rows on test, but the data have no test"):
+        run(config, tmp_path / "table")
+    assert not (tmp_path / "table").exists()
 
 
 def test_finished_rows_are_not_run_again(one_epoch, workdir, monkeypatch, capsys):
@@ -97,12 +108,19 @@ def test_mistakes_are_told_before_anything_is_made(one_epoch, tmp_path):
 
 def test_traditional_classifiers_are_rows_too(one_epoch, tmp_path, monkeypatch):
     monkeypatch.setattr(ablation, "_seconds", lambda *_: 1.0)  # tracing every network is slow
-    one_epoch.data.image_size = 75  # which all networks take
+    one_epoch.data.image_size = 64  # inception_v4 needs more, which was not asked for
     run(one_epoch, tmp_path, table="baselines", only=["knn", "svm"], seeds=1)
     lines = csv_lines(tmp_path / "table-baselines.csv")
     assert [line["row"] for line in lines] == ["svm", "knn"]
     assert all(int(line["n"]) == 3 * 7 for line in lines)
-    assert "\n- `--rows=resnet50`, about " in (tmp_path / "table-baselines.md").read_text()
+    text = (tmp_path / "table-baselines.md").read_text()
+    assert "\n- `--rows=resnet50`, about " in text
+    assert "\n- `--rows=inception_v4`\n" in text
+    with pytest.raises(UserError, match=r"must be at least 75 for config.model.name=inception_v4"):
+        run(one_epoch, tmp_path, table="baselines", only=["knn", "inception_v4"], seeds=1)
+    one_epoch.data.image_size = 70  # the rows that are finished would stand beside it
+    with pytest.raises(UserError, match=r"data.image_size: 64 -> 70"):
+        run(one_epoch, tmp_path, table="baselines", only=["rbf_network"], seeds=1)
 
 
 def test_painted_pictures_of_another_seed_are_described_anew(one_epoch, tmp_path, monkeypatch):

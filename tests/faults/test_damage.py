@@ -1,7 +1,11 @@
-"""F4: a checkpoint that is damaged on the disk, in sixty ways."""
+"""F4, F36: a checkpoint, a compiled program or a file of weights that is damaged."""
 
+import json
+import os
 import random
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -99,3 +103,54 @@ def test_the_run_goes_on_from_the_step_before(tmp_path, stopped, assert_as_undis
     assert "step 18 is damaged" in process.output
     assert (workdir / "checkpoints" / "18.damaged").is_dir()
     assert_as_undisturbed(workdir)
+
+
+def compiled_program(cache):
+    """What a command prints that compiles a program, or takes it from the user's cache."""
+    names = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
+    own = {name: value for name, value in os.environ.items() if name not in names}
+    program = (
+        "import jax; from dkse_jax import runtime; runtime.configure();"
+        "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0);"
+        "print(jax.jit(lambda x: x * 3 + 1)(2.0))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env=own | {"XDG_CACHE_HOME": str(cache)},
+        cwd=runs.ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+
+
+@pytest.mark.fault("F36", "a bit of a compiled program on the disk")
+@pytest.mark.full
+def test_a_damaged_program_is_noticed_and_compiled_again(tmp_path):
+    assert compiled_program(tmp_path) == ["7.0"]
+    entries = list(tmp_path.rglob("*-cache"))
+    assert entries
+    chance = random.Random(0)
+    for entry in entries:
+        entry.write_bytes(flip(entry.read_bytes(), chance))
+    *lines, answer = compiled_program(tmp_path)
+    assert answer == "7.0"
+    assert len(lines) == len(entries)
+    assert all(line.endswith("is damaged; it is compiled again") for line in lines)
+    assert compiled_program(tmp_path) == ["7.0"]
+
+
+@pytest.mark.fault("F36", "published weights of a dtype that NumPy lacks, or cut off")
+@pytest.mark.parametrize("cut", [None, 40])
+def test_weights_that_cannot_be_read_are_one_sentence(tmp_path, cut):
+    file = tmp_path / "r18-f8.safetensors"
+    header = json.dumps({"fc.bias": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}})
+    content = len(header).to_bytes(8, "little") + header.encode() + bytes(4)
+    file.write_bytes(content[:cut])
+    flags = ("--config.model.name=resnet18", "--config.data.image_size=64")
+    process = runs.train(tmp_path / "run", *flags, f"--config.init_from={file}")
+    assert process.end() == 2, process.output
+    assert str(file) in process.output.splitlines()[-1]
+    assert ("F8_E4M3" in process.output) is (cut is None)
+    assert "Traceback" not in process.output
+    assert not (tmp_path / "run").exists()

@@ -91,11 +91,12 @@ def test_bad_images_are_skipped_and_listed(folder, tmp_path, capfd):
 
     # Other images under the same names are read again.
     other = shutil.copytree(folder, tmp_path / "other")
-    assert evaluate(tmp_path / "run", "all", other)["skipped"] == len(names)
+    copies = evaluate(tmp_path / "run", "all", other)
+    assert (copies["skipped"], copies["n"], copies["seen"]) == (len(names), 10, 50)
     for name in names:
         Image.new("RGB", (40, 40), "grey").save(other / name)
     repaired = evaluate(tmp_path / "run", "all", other)
-    assert (repaired["n"], repaired["skipped"]) == (65, 0)
+    assert (repaired["n"], repaired["seen"], repaired["skipped"]) == (15, 50, 0)
 
     # Ended by a signal's exception half way, it goes on to the same end.
     half = config_of(folder, on_bad_image="skip", max_bad_percent=20.0)

@@ -1,9 +1,12 @@
-"""F2: SIGTERM and SIGINT save and end the program; a second one ends it at once."""
+"""F2, F35: SIGTERM and SIGINT save and end the program; a later one ends it at once."""
 
 import signal
+import time
 
 import pytest
 
+from dkse_jax import interrupts
+from dkse_jax.workdir import checkpoint
 from tests.faults import runs
 
 CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
@@ -58,16 +61,40 @@ def test_a_signal_while_saving_waits_for_the_save(tmp_path, assert_as_undisturbe
 
 @fault
 @pytest.mark.full
-def test_a_second_signal_ends_at_once_and_the_last_checkpoint_stands(
+def test_a_later_signal_ends_at_once_and_the_last_checkpoint_stands(
     tmp_path, assert_as_undisturbed
 ):
     workdir = tmp_path / "run"
     process = runs.train(workdir, hooks="hooks.pause_step")
     process.wait_for("PAUSED step")
     process.signal(signal.SIGTERM)
+    time.sleep(interrupts.SAME_MOMENT + 0.5)
     process.signal(signal.SIGINT)
     assert process.end(within=10) == 130, process.output
     assert_goes_on(workdir, 18, assert_as_undisturbed)
+
+
+@pytest.mark.fault("F35", "signals that are repeated within two seconds")
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        (signal.SIGTERM, signal.SIGTERM),
+        pytest.param((signal.SIGINT, signal.SIGINT), marks=pytest.mark.full),
+        pytest.param((signal.SIGTERM, signal.SIGINT, signal.SIGTERM), marks=pytest.mark.full),
+    ],
+)
+def test_signals_of_one_moment_save_what_was_trained(tmp_path, numbers):
+    """As GNU timeout sends them, and batch systems."""
+    workdir = tmp_path / "run"
+    process = runs.train(workdir, hooks="hooks.pause_data")
+    process.wait_for("PAUSED data")
+    process.wait_for(lambda: runs.last_step(workdir) >= 19)
+    for number in numbers:
+        process.signal(number)
+        time.sleep(0.01)  # a signal that is still pending swallows the same one
+    assert process.end(within=60) == CODES[numbers[0]], process.output
+    assert "step 20 is saved; the same command goes on from there" in process.output
+    assert checkpoint.latest_step(workdir) == 20
 
 
 @fault

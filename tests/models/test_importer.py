@@ -179,6 +179,43 @@ def test_a_damaged_file_is_one_sentence(size, tmp_path):
         read_tensors(file)
 
 
+def write(file, tensors):
+    """A .safetensors file of zeros: {name: (dtype, bytes of an element)}."""
+    header, end = {}, 0
+    for name, (dtype, size) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": [4], "data_offsets": [end, end + 4 * size]}
+        end += 4 * size
+    text = json.dumps(header).encode()
+    file.write_bytes(len(text).to_bytes(8, "little") + text + bytes(end))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"),
+    [("F8_E4M3", 1), ("F8_E5M2", 1), ("F8_E8M0", 1), ("I8", 1), ("U8", 1), ("BOOL", 1), ("C64", 8)],
+)
+def test_weights_that_are_no_plain_floats_are_refused(dtype, size, tmp_path):
+    """Also those that NumPy knows: of 8-bit weights the scales are elsewhere."""
+    file = tmp_path / "a.safetensors"
+    write(file, {"fc.bias": ("F32", 4), "fc.weight": (dtype, size), "z": (dtype, size)})
+    with pytest.raises(UserError) as caught:
+        read_tensors(file)
+    assert str(caught.value) == (
+        f"{file} has weights of the dtype {dtype}, such as fc.weight; only F16, BF16, F32, F64"
+        " can be read: convert them to one of these"
+    )
+
+
+def test_half_floats_and_counters_are_read(tmp_path):
+    known = {"a": ("F16", 2), "b": ("BF16", 2), "bn1.num_batches_tracked": ("I64", 8)}
+    write(tmp_path / "a.safetensors", known)
+    found = read_tensors(tmp_path / "a.safetensors")
+    assert {name: str(value.dtype) for name, value in found.items()} == {
+        "a": "float16",
+        "b": "bfloat16",
+        "bn1.num_batches_tracked": "int64",
+    }
+
+
 def test_a_file_that_is_not_there_is_one_sentence(tmp_path):
     with pytest.raises(UserError, match=r"^there is no file \S+none\.safetensors$"):
         read_tensors(tmp_path / "none.safetensors")

@@ -38,6 +38,15 @@ def placed(variables):
     return jax.tree.map(jnp.asarray, variables)
 
 
+def test_the_run_may_be_in_the_home_folder(config, trained, fresh, monkeypatch):
+    monkeypatch.setenv("HOME", str(trained.parent))
+    config.init_from = f"~/{trained.name}"
+    names = description.load_inputs(trained)["class_names"]
+    chex.assert_trees_all_equal(
+        initial_variables(config, fresh(3), names, MESH), best_of(trained, config)
+    )
+
+
 def test_another_run_gives_its_best_weights(config, trained, fresh):
     names = description.load_inputs(trained)["class_names"]
     config.init_from = str(trained)

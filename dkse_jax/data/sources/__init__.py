@@ -7,6 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dkse_jax.choices import SOURCES
+from dkse_jax.data.identity import Contents
 from dkse_jax.data.split_checks import check_apart, check_names, check_splits
 from dkse_jax.data.transform import Transform
 from dkse_jax.errors import UserError, nearest
@@ -25,6 +26,7 @@ class Source:
         groups: of each example; examples of one group (a book, a series) are not independent.
         read: (index, min_side) -> uint8 (H, W, 3). The result may be smaller than the original
             while its shorter side is at least min_side pixels; None for the original size.
+        contents: of the encoded images; None where ids determine the images.
     """
 
     class_names: tuple[str, ...]
@@ -32,6 +34,7 @@ class Source:
     labels: np.ndarray
     groups: Sequence[str]
     read: Callable[[int, int | None], np.ndarray]
+    contents: Contents | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -83,6 +86,7 @@ def subset(source: Source, indices: np.ndarray) -> Source:
         labels=source.labels[indices],
         groups=tuple(source.groups[i] for i in indices),
         read=lambda index, min_side: source.read(int(indices[index]), min_side),
+        contents=source.contents and source.contents.of(indices),
     )
 
 

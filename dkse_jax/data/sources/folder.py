@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dkse_jax.data.decode import BadImage, decode_image
+from dkse_jax.data.decode import BadImage, decode_image, read_image_file
+from dkse_jax.data.identity import Contents
 from dkse_jax.data.names import check_alike, clean
 from dkse_jax.data.sources import Source
 from dkse_jax.data.sources.listing import (
@@ -108,31 +109,38 @@ def load_all(root: str, class_names: Sequence[str]) -> Source:
 def _make_source(class_names: tuple[str, ...], examples: Sequence[Example]) -> Source:
     label_of = {name: label for label, name in enumerate(class_names)}
     paths = tuple(example.path for example in examples)
+    sizes, times = np.array([_version(path) for path in paths], np.int64).reshape(-1, 2).T
+    known = dataclasses.replace(Contents.unknown(len(paths)), sizes=sizes, times=times)
     return Source(
         class_names=class_names,
         ids=tuple(example.id for example in examples),
         labels=np.array([label_of[example.label] for example in examples], np.int32),
         groups=tuple(example.group for example in examples),
-        read=functools.partial(_read, paths, np.array([_version(path) for path in paths])),
+        read=functools.partial(_read, paths, known),
+        contents=known,
     )
 
 
-def _read(
-    paths: Sequence[str], versions: np.ndarray, index: int, min_side: int | None
-) -> np.ndarray:
+def _read(paths: Sequence[str], known: Contents, index: int, min_side: int | None) -> np.ndarray:
     path = paths[index]
-    image = decode_image(path, min_side)
-    if _version(path) != versions[index]:
+    content = read_image_file(path)
+    image = decode_image(content, min_side, name=path)
+    if _version(path) != (known.sizes[index], known.times[index]):
         raise BadImage(
             plain_text(f'the image "{path}" cannot be read: it changed since the run began')
+        )
+    if not known.matches(index, content):
+        refuse(
+            f'the content of "{path}" changed since the run began; restore it, or begin a new run '
+            "in another --workdir"
         )
     return image
 
 
-def _version(path: str) -> int:
-    """Returns a number that changes when the file is rewritten; 0 if it is gone."""
+def _version(path: str) -> tuple[int, int]:
+    """Returns a file's size and time of change in nanoseconds; (-1, 0) if it is gone."""
     try:
         status = os.stat(path)
     except OSError:
-        return 0
-    return status.st_mtime_ns ^ status.st_size
+        return -1, 0
+    return status.st_size, status.st_mtime_ns

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from dkse_jax.data.identity import HASHES, content_digest, text_hashes
 from dkse_jax.data.sources.listing import Example
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.errors import refuse
@@ -26,6 +27,7 @@ NAME = "packed_images"  # of the data set, for TensorFlow Datasets
 MANIFEST = "manifest.json"  # written last: a folder with it is complete
 JOURNAL = "packing.jsonl"  # of an unfinished packing
 ARRAYS = ("labels", "ids", "groups")  # of each split
+HASHES_ARRAY = "hashes"  # of each split, identity.HASHES; earlier versions wrote none
 Entry = tuple[int, str]  # the size in bytes and the SHA-256 of a file
 
 
@@ -106,7 +108,7 @@ def mistake_of(file: epath.Path, size: int, digest: str, *, through: bool) -> st
 
 
 def array_name(split: str, array: str) -> str:
-    """Returns the file name of one of ARRAYS."""
+    """Returns the file name of one of ARRAYS, or of HASHES_ARRAY."""
     return f"{split}.{array}.npy"
 
 
@@ -157,20 +159,56 @@ def serialiser(class_names: Sequence[str]) -> Callable[[Example, bytes], bytes]:
 
 
 def write_arrays(
-    folder: Path, class_names: Sequence[str], splits: Mapping[str, Sequence[Example]]
+    folder: Path,
+    class_names: Sequence[str],
+    shards: Mapping[str, Sequence[Shard]],
+    digests: Mapping[str, Sequence[bytes]],
 ) -> list[str]:
-    """Writes the ARRAYS of each split; returns their file names."""
+    """Writes the ARRAYS and HASHES_ARRAY of each split; returns their file names.
+
+    Args:
+        folder: of the records.
+        class_names: sorted.
+        shards: of each split.
+        digests: of the contents of each shard's images.
+    """
     label_of = {name: label for label, name in enumerate(class_names)}
-    for split, examples in splits.items():
-        arrays = (
-            np.array([label_of[example.label] for example in examples], np.int32),
-            np.array([as_bytes(e.id) for e in examples], bytes),  # as wide as the longest
-            np.array([as_bytes(e.group) for e in examples], bytes),
-        )
-        for name, array in zip(ARRAYS, arrays, strict=True):
-            np.save(folder / array_name(split, name), array)
-            sync(folder / array_name(split, name))
-    return [array_name(split, name) for split in splits for name in ARRAYS]
+    names = []
+    for split, of_split in shards.items():
+        examples = [example for shard in of_split for example in shard.examples]
+        hashes = np.zeros(len(examples), HASHES)
+        hashes["id"] = text_hashes((example.id for example in examples), 16)
+        hashes["group"] = text_hashes((example.group for example in examples), 8)
+        hashes["content"] = [digest for shard in of_split for digest in digests[shard.name]]
+        arrays = {
+            "labels": np.array([label_of[example.label] for example in examples], np.int32),
+            "ids": np.array([as_bytes(e.id) for e in examples], bytes),  # as wide as the longest
+            "groups": np.array([as_bytes(e.group) for e in examples], bytes),
+            HASHES_ARRAY: hashes,
+        }
+        for name, array in arrays.items():
+            names.append(array_name(split, name))
+            np.save(folder / names[-1], array)
+            sync(folder / names[-1])
+    return names
+
+
+def read_digests(shard: Path) -> list[bytes]:
+    """Reads the records of a packed shard; returns the digest of each image's content."""
+    reader = open_shard(shard)
+    return [
+        content_digest(id_and_image(reader.read([index])[0])[1])
+        for index in range(reader.num_records())
+    ]
+
+
+def open_shard(file: str | os.PathLike[str]) -> Any:
+    """Returns a reader of single records, without read-ahead."""
+    from array_record.python import array_record_module
+
+    return array_record_module.ArrayRecordReader(
+        os.fspath(file), "readahead_buffer_size:0", file_reader_buffer_size=2**15
+    )
 
 
 def write_metadata(

@@ -2,6 +2,7 @@
 
 import bisect
 import concurrent.futures
+import dataclasses
 import functools
 import itertools
 import os
@@ -14,14 +15,17 @@ import numpy as np
 from etils import epath
 
 from dkse_jax.data.decode import decode_image
+from dkse_jax.data.identity import Contents
 from dkse_jax.data.sources import Source
 from dkse_jax.data.sources.record_files import (
     ARRAYS,
+    HASHES_ARRAY,
     Manifest,
     array_name,
     id_and_image,
     is_remote,
     mistake_of,
+    open_shard,
     read_manifest,
 )
 from dkse_jax.data.splits import SPLITS
@@ -115,14 +119,19 @@ def _make_source(folder: epath.Path, manifest: Manifest, split: str) -> Source:
     shards = manifest.shards[split]
     names, ends = list(shards), list(itertools.accumulate(shards.values()))
     labels, ids, groups = (local(array_name(split, array)) for array in ARRAYS)
+    known = Contents.unknown(sum(shards.values()))
+    if (name := array_name(split, HASHES_ARRAY)) in manifest.files:
+        hashes = np.load(local(name), mmap_mode="r", allow_pickle=False)
+        known = dataclasses.replace(
+            known,
+            digests=hashes["content"],
+            checked=np.ones(len(hashes), bool),  # the array_record format has hashes of its own
+            packed=local(name),
+        )
 
     @functools.lru_cache(_OPEN_SHARDS)
     def reader(shard: int) -> Any:
-        from array_record.python import array_record_module
-
-        return array_record_module.ArrayRecordReader(
-            local(names[shard]), "readahead_buffer_size:0", file_reader_buffer_size=2**15
-        )
+        return open_shard(local(names[shard]))
 
     def read_record(index: int) -> bytes:
         shard = bisect.bisect_right(ends, index)
@@ -143,16 +152,26 @@ def _make_source(folder: epath.Path, manifest: Manifest, split: str) -> Source:
         ids=texts,
         labels=np.load(labels, allow_pickle=False),
         groups=Texts(groups),
-        read=functools.partial(_read, read_record, texts),
+        read=functools.partial(_read, read_record, texts, known),
+        contents=known,
     )
 
 
 def _read(
-    read_record: Callable[[int], bytes], ids: Texts, index: int, min_side: int | None
+    read_record: Callable[[int], bytes],
+    ids: Texts,
+    known: Contents,
+    index: int,
+    min_side: int | None,
 ) -> np.ndarray:
     name, image = id_and_image(read_record(index))
     if name != ids[index]:  # its label would be another image's
         refuse(f'the record of "{ids[index]}" holds "{name}": pack the images into a new folder')
+    if not known.matches(index, image):
+        refuse(
+            f'the content of "{name}" changed since the run began; restore the records, or begin a '
+            "new run in another --workdir"
+        )
     return decode_image(image, min_side, name=name)
 
 

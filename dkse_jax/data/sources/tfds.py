@@ -10,10 +10,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dkse_jax.data.decode import decode_image
+from dkse_jax.data.identity import Contents
 from dkse_jax.data.names import clean
 from dkse_jax.data.sources import Source
 from dkse_jax.data.sources.tfds_records import Joined, check_format, open_records
-from dkse_jax.errors import UserError, nearest
+from dkse_jax.errors import UserError, nearest, refuse
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
@@ -60,12 +61,14 @@ def load_tfds(tfds_config: ConfigDict, root: str) -> dict[str, Source]:
         if (labels < 0).any():
             raise UserError(f'{split}_split="{expression}" has examples without a label')
         ids = tuple(f"{expression}/{index}" for index in range(len(labels)))
+        known = Contents.unknown(len(ids))
         sources[split] = Source(
             class_names=class_names,
             ids=ids,
             labels=sorted_label[labels],
             groups=ids,
-            read=functools.partial(_read, records, tfds_config.image_key, ids),
+            read=functools.partial(_read, records, tfds_config.image_key, ids, known),
+            contents=known,
         )
     return sources
 
@@ -99,12 +102,14 @@ def _load_builders(
             for name, count in zip(class_names, counts, strict=True)
             for index in range(count)
         )
+        known = Contents.unknown(len(ids))
         sources[split] = Source(
             class_names=class_names,
             ids=ids,
             labels=np.repeat(np.arange(len(parts), dtype=np.int32), counts),
             groups=ids,
-            read=functools.partial(_read, Joined(parts), image_key, ids),
+            read=functools.partial(_read, Joined(parts), image_key, ids, known),
+            contents=known,
         )
     return sources
 
@@ -113,10 +118,18 @@ def _read(
     records: Sequence[Mapping[str, Any]],
     image_key: str,
     ids: Sequence[str],
+    known: Contents,
     index: int,
     min_side: int | None,
 ) -> np.ndarray:
-    return decode_image(records[index][image_key], min_side, name=ids[index])
+    content = records[index][image_key]
+    image = decode_image(content, min_side, name=ids[index])
+    if not known.matches(index, content):
+        refuse(
+            f'the content of "{ids[index]}" changed since the run began; restore the data, or '
+            "begin a new run in another --workdir"
+        )
+    return image
 
 
 def _open_builder(name: str, root: str) -> "tfds.core.DatasetBuilder":

@@ -17,16 +17,20 @@ from etils import epath
 
 from dkse_jax.console import log, with_progress
 from dkse_jax.data.decode import read_image_file
+from dkse_jax.data.identity import content_digest
 from dkse_jax.data.sources.folder import list_folder, sources_of
 from dkse_jax.data.sources.listing import Example
 from dkse_jax.data.sources.record_files import (
+    HASHES_ARRAY,
     JOURNAL,
     MANIFEST,
     NAME,
     Entry,
     Manifest,
     Shard,
+    array_name,
     mistake_of,
+    read_digests,
     read_manifest,
     serialiser,
     write_arrays,
@@ -111,13 +115,18 @@ def _pack_and_verify(
     shards = {split: _shards(split, examples) for split, examples in splits.items()}
     every = [shard for split in SPLITS for shard in shards[split]]
     inputs = _digest_of_inputs(every)
-    finished = (folder / MANIFEST).exists()
     known = _known_files(folder, journal, inputs, root)
+    finished = all(array_name(split, HASHES_ARRAY) in known for split in SPLITS)
     whole = _whole_files(folder, known)
     if not (finished and len(whole) == len(known)):
-        whole |= _pack_all([s for s in every if s.name not in whole], folder, class_names, journal)
+        digests: dict[str, list[bytes]] = {}
+        missing = [shard for shard in every if shard.name not in whole]
+        whole |= _pack_all(missing, folder, class_names, journal, digests)
         files = {shard.name: whole[shard.name] for shard in every}
-        names = write_arrays(folder, class_names, splits)
+        for shard in every:
+            if shard.name not in digests:  # packed by an earlier start
+                digests[shard.name] = read_digests(folder / shard.name)
+        names = write_arrays(folder, class_names, shards, digests)
         for name in (*names, *write_metadata(folder, class_names, shards)):
             files[name] = (folder / name).stat().st_size, digest_of(folder / name)
         counts = {split: {s.name: len(s.examples) for s in shards[split]} for split in SPLITS}
@@ -199,12 +208,20 @@ def _whole_files(folder: Path, known: dict[str, Entry]) -> dict[str, Entry]:
 
 
 def _pack_all(
-    shards: Sequence[Shard], folder: Path, class_names: Sequence[str], journal: TextIO
+    shards: Sequence[Shard],
+    folder: Path,
+    class_names: Sequence[str],
+    journal: TextIO,
+    digests: dict[str, list[bytes]],
 ) -> dict[str, Entry]:
-    """Packs the shards in threads, and writes each finished one to the journal."""
+    """Packs the shards in threads, and writes each finished one to the journal.
+
+    Adds the digests of its images' contents to `digests`.
+    """
     entries: dict[str, Entry] = {}
     images = sum(len(shard.examples) for shard in shards)
-    for news in with_progress(_packing(shards, folder, class_names), images, "packing images"):
+    packing = _packing(shards, folder, class_names, digests)
+    for news in with_progress(packing, images, "packing images"):
         if news:
             name, size, digest = news
             entries[name] = (size, digest)
@@ -214,7 +231,10 @@ def _pack_all(
 
 
 def _packing(
-    shards: Sequence[Shard], folder: Path, class_names: Sequence[str]
+    shards: Sequence[Shard],
+    folder: Path,
+    class_names: Sequence[str],
+    digests: dict[str, list[bytes]],
 ) -> Iterator[tuple[str, int, str] | None]:
     """Yields for each image None, or, for a shard's last, the shard's name, size and SHA-256."""
     news: queue.SimpleQueue[tuple[str, int, str] | BaseException | None] = queue.SimpleQueue()
@@ -222,8 +242,15 @@ def _packing(
     serialise = serialiser(class_names)
 
     def pack_shard(shard: Shard) -> None:
+        digests[shard.name] = []
+        add = digests[shard.name].append
+
+        def write(example: Example, content: bytes) -> bytes:
+            add(content_digest(content))
+            return serialise(example, content)
+
         try:
-            news.put(_pack_shard(shard, folder, serialise, lambda: news.put(None), stop))
+            news.put(_pack_shard(shard, folder, write, lambda: news.put(None), stop))
         except BaseException as error:
             news.put(error)
 
