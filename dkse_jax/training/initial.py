@@ -68,7 +68,7 @@ def _compare(parent: Trained, config: ConfigDict) -> None:
         )
         log(f"caution: {parent.workdir} was trained with {before}; this run has {now}")
     if theirs.size != ours.size:
-        log(f"{parent.workdir} judged images of {theirs.size} pixels; this run, of {ours.size}")
+        log(f"{parent.workdir} was evaluated at {theirs.size} pixels; this run is at {ours.size}")
 
 
 def _of_run(

@@ -123,7 +123,7 @@ def test_what_was_taken_and_what_begins_anew_is_told(config, trained, fresh, cap
         ({"normalisation": "imagenet"}, "data.normalisation=imagenet, data.levels=false"),
         ({"normalisation": "inception"}, "data.normalisation=inception, data.levels=false"),
         ({"levels": True}, "data.normalisation=centred, data.levels=true"),
-        ({"image_size": 48}, "judged images of 32 pixels; this run, of 48"),
+        ({"image_size": 48}, "was evaluated at 32 pixels; this run is at 48"),
     ],
 )
 def test_other_images_than_the_parents_are_told(config, trained, fresh, capsys, fields, told):
