@@ -48,8 +48,10 @@ def stand_in(monkeypatch):
         even = [int(name.split("/")[1][0]) % 2 == 0 for name in source.ids]
         return np.log(np.where(np.array(even)[:, None], (0.9, 0.1), (0.2, 0.8)))
 
-    weights = types.SimpleNamespace(step=3, network=None, variables=None, mesh=None)
-    monkeypatch.setattr(evaluation_run, "restore", lambda run, mesh: weights)
+    def restored(run, mesh):
+        return types.SimpleNamespace(**{**vars(run), "step": 3, "variables": None, "mesh": None})
+
+    monkeypatch.setattr(evaluation_run, "restore", restored)
     monkeypatch.setattr(evaluation_run, "make_forward", lambda *_: None)
     monkeypatch.setattr(evaluation_run, "predict", predict)
     for name in ("confusion_png", "mistakes_png"):
