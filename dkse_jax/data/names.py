@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from dkse_jax.data.splits import Report
 from dkse_jax.errors import refuse
 
-# Soft hyphens, zero-width spaces, marks of writing direction. The joiners of Persian and Indic
-# words are no mistake inside a name.
-_INVISIBLE = re.compile(r"[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+# Soft hyphens, zero-width spaces, marks of writing direction, fillers and selectors of a glyph. The
+# joiners of Persian and Indic words are no mistake inside a name.
+_INVISIBLE = re.compile(
+    r"[\u00ad\u034f\u061c\u115f\u1160\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"
+    r"\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0100-\U000e01ef]"
+)
 _ENDS = re.compile(r"^[\s\u200c\u200d]+|[\s\u200c\u200d]+$")
 
 

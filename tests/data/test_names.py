@@ -41,6 +41,15 @@ def test_invisible_characters_inside_are_dropped_and_joiners_kept():
     assert clean(" \u00a0\u200b ") == ""
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_characters_that_only_choose_or_fill_a_glyph_make_no_other_name(seed):
+    rng = random.Random(seed)
+    for name in (*NAMES, "\u2764 hearts", "\u845b\u98fe"):
+        place = rng.randrange(len(name) + 1)
+        mark = rng.choice("\ufe0e\ufe0f\U000e0100\u034f\u3164\u115f\uffa0")
+        assert clean(name[:place] + mark + name[place:]) == clean(name)
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -77,7 +86,15 @@ def test_names_that_differ_in_more_are_left_alone():
         "m2",
         "m²",
         ".a",
+        "1",
+        "01",
+        "1.0",
+        "\u0131nk",
+        "\u0130nk",
+        "stra\u00dfe",
+        "strasse",
     ]
+    assert [clean(name) for name in names] == names
     check_alike("classes", names, "here")
 
 
