@@ -235,9 +235,9 @@ def _load_splits(run: Run, root: Path | None) -> dict[str, Source]:
         return load_splits(config, run.config.seed)
     except UserError as error:
         if root is None and config.root and not os.path.exists(_absolute(config.root)):
-            raise UserError(
-                f"{error}; if the data were moved, name their new place: --root=FOLDER --split=..."
-            ) from error
+            remedy = "if the data were moved, name their new place: --root=FOLDER --split=..."
+            joint = " I" if str(error).endswith("?") else "; i"
+            raise UserError(f"{error}{joint}{remedy[1:]}") from error
         raise
 
 

@@ -161,6 +161,12 @@ def test_moved_data_are_judged_at_their_new_place(run, root, capsys):
     shutil.rmtree(root)
     with pytest.raises(UserError, match=r'images" does not exist.*; if the data were moved, name'):
         evaluate(run, "test")
+    beside = root.parent / f"{root.name}.old"
+    beside.mkdir()
+    with pytest.raises(
+        UserError, match=r'did you mean "images\.old"\? If the data were moved, name'
+    ):
+        evaluate(run, "test")
     found = evaluate(run, "test", moved)
     assert found["root"] == str(moved)
     for key in expected.keys() - {"date", "root"}:

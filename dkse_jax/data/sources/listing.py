@@ -128,6 +128,11 @@ def _read_class_folders(
             f'"{root}" has images but no class folders; did you mean the folder above it, '
             f'"{os.path.dirname(os.path.abspath(root))}"?'
         )
+    if any(".array_record-" in name for name in files):
+        refuse(
+            f'"{root}" holds packed records, no images: data.source=records reads them, '
+            "and data.source=folder reads the folder that was packed"
+        )
     if not class_names:
         refuse(f'"{root}" has neither class folders nor {METADATA}')
     for name in class_names:

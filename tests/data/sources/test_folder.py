@@ -256,6 +256,14 @@ def test_a_home_folder_is_found(tmp_path, monkeypatch):
     assert load("~/art")["train"].class_names == ("ink", "oil")
 
 
+@pytest.mark.parametrize(
+    "name", ["packed_images-train.array_record-00000-of-00001", "a-b.array_record-00002-of-00012"]
+)
+def test_packed_records_are_no_folder_of_images(tmp_path, name):
+    touch(tmp_path, name)
+    assert_fails(tmp_path, r"holds packed records.*: data.source=records reads them")
+
+
 def test_class_folder_mistakes(tmp_path):
     assert_fails(tmp_path, "neither class folders nor metadata.csv")
     make_classes(tmp_path, names=["ink"])
