@@ -57,6 +57,21 @@ def test_every_kind_of_change_is_counted_and_the_first_named(field, what, seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("field", "what"), [("label", "labels"), ("group", "groups"), ("content", "content")]
+)
+def test_an_exchange_that_keeps_every_count_is_a_change(field, what, seed):
+    old, new = state(seed), state(seed)
+    known = np.flatnonzero(old["content"] != b"")
+    new[field][known] = np.random.default_rng(seed).permutation(old[field][known])
+    moved = np.count_nonzero(old[field] != new[field])
+    assert moved > 0
+    assert sorted(old[field].tolist()) == sorted(new[field].tolist())
+    assert changes(old, new).counts == {what: moved}
+    assert identity.digest_of_rows(old) != identity.digest_of_rows(new)
+
+
+@pytest.mark.parametrize("seed", range(3))
 def test_examples_are_matched_by_their_ids(seed):
     rng = np.random.default_rng(seed)
     whole = state(seed)
