@@ -6,9 +6,11 @@ from typing import NoReturn
 
 from dkse_jax.text import plain_text
 
+EXIT_CODE = 2  # of a command that a UserError ended
+
 
 class UserError(ValueError):
-    """A mistake of the user: the commands print its sentence and exit with code 2.
+    """A mistake of the user: the commands print its sentence and exit with EXIT_CODE.
 
     If several mistakes are reported at once, each is an argument and a line of the text.
     """

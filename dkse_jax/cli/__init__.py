@@ -12,7 +12,7 @@ from absl import flags
 from dkse_jax import interrupts
 from dkse_jax.config import FIELDS, unknown_field, validate
 from dkse_jax.console import flush, say, tell
-from dkse_jax.errors import UserError, nearest
+from dkse_jax.errors import EXIT_CODE, UserError, nearest
 from dkse_jax.files import expanded
 
 flags.disclaim_key_flags()  # what `define_field` defines belongs to the module that calls it
@@ -50,7 +50,7 @@ def run(
             main()
     except UserError as error:
         tell(error)
-        sys.exit(2)
+        sys.exit(EXIT_CODE)
     except interrupts.Interrupted as signal:
         say(str(signal), sys.stderr)
         flush(sys.stdout)

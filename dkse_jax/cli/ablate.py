@@ -14,8 +14,9 @@ from absl import flags
 from ml_collections import config_flags
 
 from dkse_jax import cli
-from dkse_jax.configs.dkse import VARIANTS, get_config
+from dkse_jax.configs.dkse import get_config
 from dkse_jax.errors import UserError, nearest
+from dkse_jax.variants import VARIANTS
 
 FLAGS = flags.FlagValues()  # of this command alone: other commands have flags of these names
 CONFIG = config_flags.DEFINE_config_file(
