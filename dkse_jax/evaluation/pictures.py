@@ -4,6 +4,7 @@ import bisect
 import dataclasses
 import functools
 import pathlib
+import re
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from dkse_jax.console import log
 from dkse_jax.text import plain_text
 
 MAX_MISTAKES = 24
@@ -23,6 +25,8 @@ _DPI = 150
 TILE = 2 * _DPI  # pixels along an image's side
 _INK, _GREY, _LINE = "#222222", "#767676", "#e4e4e4"
 _RIGHT, _WRONG = "#1f5a94", "#c2501b"
+_LTR = "\u200e"  # without it, a right-to-left name reverses the line that it stands in
+_MISSING = "Glyph .* missing from"  # Matplotlib's warning
 _NON_LATIN_FONTS = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
@@ -176,21 +180,30 @@ def _caption(example: Example, width: float) -> list[tuple[str, dict[str, Any]]]
     end = f"{_percent(example.probability)}{example.note}"
     room = width - _width(f"\u2192  {end}", 8.5)
     colour = _RIGHT if example.prediction == example.label else _WRONG
-    prediction = f"\u2192 {_shorten(example.prediction, 8.5, room)} {end}"
+    prediction = f"\u2192 {_shorten(example.prediction, 8.5, room)}{_LTR} {end}"
+    file = re.sub(r"([/.])", rf"{_LTR}\1{_LTR}", _shorten(example.file, 6.5, width))
     return [
         (_shorten(example.label, 8.5, width), _style(8.5)),
-        (prediction, _style(8.5, colour)),
-        (_shorten(example.file, 6.5, width), _style(6.5, _GREY)),
+        (_LTR + prediction, _style(8.5, colour)),
+        (_LTR + file, _style(6.5, _GREY)),
     ]
 
 
 def _save(figure: Figure, path: pathlib.Path) -> None:
     """Writes the figure as a PNG, cropped to its content; missing glyphs show as boxes."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", message=_MISSING)
         figure.savefig(
             path, format="png", dpi=_DPI, facecolor="white", bbox_inches="tight", pad_inches=0.25
         )
+    if any(re.match(_MISSING, str(warning.message)) for warning in caught):
+        _report_missing_glyphs()
+
+
+@functools.cache
+def _report_missing_glyphs() -> None:
+    """Logs, once, that names are not legible."""
+    log("the installed fonts lack letters of some names, which are boxes in the pictures")
 
 
 @functools.cache
@@ -210,7 +223,7 @@ def _width(text: str, size: float) -> float:
     """Returns the width in inches of a line of text at a font size in points."""
     font = font_manager.FontProperties(family=list(_fonts()), size=size)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        warnings.filterwarnings("ignore", message=_MISSING)
         width = RendererAgg(1, 1, _DPI).get_text_width_height_descent(text, font, ismath=False)[0]
     return width / _DPI
 

@@ -1,6 +1,8 @@
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 from PIL import Image
@@ -123,7 +125,8 @@ def test_a_caption_tells_right_from_wrong_and_ends_with_its_note():
     image = np.zeros((9, 9, 3), np.uint8)
     example = Example(image, "Cubism", "Cubism", 0.9, "a.jpg", note=", but")
     label, (right, style), file = pictures._caption(example, 4.0)
-    assert (label[0], right, file[0]) == ("Cubism", "\u2192 Cubism 90%, but", "a.jpg")
+    visible = [text.replace("\u200e", "") for text in (label[0], right, file[0])]
+    assert tuple(visible) == ("Cubism", "\u2192 Cubism 90%, but", "a.jpg")
     assert style["color"] == pictures._RIGHT
     _, (wrong, style), _ = pictures._caption(mistake(image), 4.0)
     assert wrong == "\u2192 Baroque 0 >99%"
@@ -153,3 +156,34 @@ def test_global_state_stays(tmp_path):
     before = dict(mpl.rcParams)
     confusion_png(tmp_path / "c.png", matrix(2), ["a", "b"])
     assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize("name", ["שלום_עולם", "مجموعة"])
+def test_a_right_to_left_name_does_not_turn_its_line(name):
+    """As Matplotlib draws it: the arrow at the left of the line, the extension at the right."""
+    example = Example(np.zeros((9, 9, 3)), name, name, 0.38, f"{name}/{name}_026.jpg")
+    _, (prediction, style), (file, small) = pictures._caption(example, 3.0)
+
+    arrow, end = drawn("\u2192", style), drawn(".jpg", small)[:, 2:]
+    np.testing.assert_array_equal(drawn(prediction, style)[:, : arrow.shape[1]], arrow)
+    np.testing.assert_allclose(drawn(file, small)[:, -end.shape[1] :], end, atol=90)
+
+
+def drawn(line, style):
+    """The pixels of a line of text, cropped at its left and right."""
+    figure = Figure(figsize=(4, 0.4), dpi=150)
+    figure.text(0.1, 0.4, line, **style)
+    figure.canvas = FigureCanvasAgg(figure)
+    figure.canvas.draw()
+    ink = np.asarray(figure.canvas.buffer_rgba())[:, :, 0]
+    columns = np.flatnonzero((ink < 128).any(0))
+    return ink[:, columns[0] : columns[-1] + 1]
+
+
+def test_missing_letters_are_told_once(tmp_path, capsys):
+    pictures._report_missing_glyphs.cache_clear()
+    image = np.zeros((300, 300, 3), np.uint8)
+    example = Example(image, "\U0001f9ff", "ink", 0.5, "a.jpg")
+    for name in ("a.png", "b.png"):
+        pictures.mistakes_png(tmp_path / name, [example], total=1, examples=2)
+    assert capsys.readouterr().out.count("the installed fonts lack letters of some names") == 1
