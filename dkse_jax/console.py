@@ -36,7 +36,7 @@ def say(text: str, stream: TextIO | None = None, end: str = "\n") -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
         stream.write(text.encode(encoding, "replace").decode(encoding) + end)
-    except OSError:
+    except (OSError, ValueError):  # a ValueError of a closed stream
         _discard(stream)
     flush(stream)
 
@@ -49,13 +49,13 @@ def flush(stream: TextIO | None) -> None:
         stream.flush()
     except BlockingIOError:  # a full pipe that does not wait: the text follows later
         pass
-    except OSError:
+    except (OSError, ValueError):
         _discard(stream)
 
 
 def _discard(stream: TextIO) -> None:
     """Sends what a stream holds, and all that is written to it later, to the null device."""
-    with contextlib.suppress(OSError):  # not all streams have a descriptor
+    with contextlib.suppress(OSError, ValueError):  # not all streams have a descriptor
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
         os.close(null)

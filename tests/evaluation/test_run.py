@@ -145,7 +145,7 @@ def answered(monkeypatch):
         evaluation_run,
         "restore",
         lambda run, mesh: SimpleNamespace(
-            network=None, transform=None, mesh=None, variables=None, step=7
+            **{**vars(run), "network": None, "mesh": None, "variables": None, "step": 7}
         ),
     )
     monkeypatch.setattr(evaluation_run, "make_forward", lambda *_: None)

@@ -1,9 +1,10 @@
 """metrics.jsonl of resumed runs, event files, the progress line."""
 
-import builtins
+import io
 import json
 import resource
 import struct
+import sys
 import types
 from pathlib import Path
 
@@ -172,10 +173,11 @@ def test_progress_ends_with_a_line_at_the_last_step(clock, capsys):
 
 
 def test_progress_flushes_every_line(clock, monkeypatch):
-    flushed = []
-    monkeypatch.setattr(builtins, "print", lambda text, flush=False: flushed.append(flush))
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "utf-8"))
     Progress(1, 1.0, 1).update(1, 1.0, 1.0, 0.0)
-    assert flushed == [True]
+    assert raw.getvalue().startswith(b"step 1/1 ")
+    assert raw.getvalue().endswith(b"\n")
 
 
 def test_the_line_of_a_step_that_is_judged_once_more_is_dropped(tmp_path):
