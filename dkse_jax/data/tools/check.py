@@ -20,6 +20,7 @@ from dkse_jax.text import plain_text
 
 LISTED = 20  # entries printed of a list of problems; the rest is counted
 MEMBERS = 4  # images named of one set of duplicates
+NARROW = 3  # longer to shorter side, above which images are counted
 
 
 def check(root: str, *, seed: int, val_percent: float, test_percent: float, image_size: int) -> int:
@@ -56,7 +57,7 @@ def check(root: str, *, seed: int, val_percent: float, test_percent: float, imag
 
     hashes, refusals = _hash_all(examples)
     if hashes:
-        _log("", _sizes(list(hashes.values()), image_size))
+        _log("", *_sizes(list(hashes.values()), image_size))
     readable = [examples[i] for i in hashes]
     duplicates = find_duplicates(list(hashes.values()))
     return _log_problems(mistakes, refusals, duplicates, readable)
@@ -146,13 +147,20 @@ def _cell(example: Example) -> tuple[str, str]:
     return example.split, example.label
 
 
-def _sizes(hashes: Sequence[ImageHash], image_size: int) -> str:
-    sides = np.array([min(one.size) for one in hashes])
-    return (
-        f"shorter side in pixels: smallest {sides.min():,}, median {np.median(sides):,.0f}, "
-        f"largest {sides.max():,}; {(sides < image_size).sum():,} images below "
+def _sizes(hashes: Sequence[ImageHash], image_size: int) -> list[str]:
+    sides = np.array([sorted(one.size) for one in hashes])
+    shorter, longer = sides.T
+    lines = [
+        f"shorter side in pixels: smallest {shorter.min():,}, median {np.median(shorter):,.0f}, "
+        f"largest {shorter.max():,}; {(shorter < image_size).sum():,} images below "
         f"image_size {image_size} would be enlarged"
-    )
+    ]
+    if narrow := int((longer > NARROW * shorter).sum()):
+        lines.append(
+            f"longer than {NARROW} times their width: {narrow:,}; of these, evaluation sees only "
+            "the square in the middle"
+        )
+    return lines
 
 
 def _named(duplicates: DuplicateSet, examples: Sequence[Example]) -> str:

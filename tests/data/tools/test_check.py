@@ -71,6 +71,16 @@ def test_small_pictures_are_counted_and_no_trouble(tmp_path, run):
     assert "smallest 24, median 48, largest 48; 1 images below image_size 40" in out
 
 
+@pytest.mark.parametrize(("size", "counted"), [((48, 144), 0), ((48, 145), 1), ((960, 48), 1)])
+def test_narrow_pictures_are_counted_and_no_trouble(tmp_path, run, size, counted):
+    make_listed(tmp_path)
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "ink0.png")
+    count, out = run()
+    assert count == 0
+    assert out.count("longer than 3 times their width: 1; of these, evaluation sees") == counted
+
+
 def test_unreadable_images_are_named_with_class_and_reason(tmp_path, run):
     make_listed(tmp_path)
     (tmp_path / "ink1.png").write_bytes(b"no picture")
