@@ -53,6 +53,16 @@ def flush(stream: TextIO | None) -> None:
         _discard(stream)
 
 
+def claim_descriptors() -> None:
+    """Opens the null device for each of stdin, stdout and stderr that is closed.
+
+    Otherwise a file of ours would get the number 2, to which libraries print their warnings.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
+
 def _discard(stream: TextIO) -> None:
     """Sends what a stream holds, and all that is written to it later, to the null device."""
     with contextlib.suppress(OSError, ValueError):  # not all streams have a descriptor

@@ -6,7 +6,7 @@ import types
 import pytest
 
 from dkse_jax import console
-from dkse_jax.console import duration, log, say, tell, time_left, with_progress
+from dkse_jax.console import claim_descriptors, duration, log, say, tell, time_left, with_progress
 from dkse_jax.errors import UserError
 
 
@@ -128,3 +128,22 @@ def test_a_stream_without_a_file_is_none_or_written(monkeypatch, stream):
     monkeypatch.setattr(sys, "stdout", stream)
     say("é")
     assert stream is None or stream.getvalue() == "é\n"
+
+
+@pytest.mark.parametrize("closed", [(2,), (1, 2), (0, 1, 2)])
+def test_no_file_gets_the_number_of_a_closed_stream(closed, tmp_path):
+    """Libraries print warnings to the number 2, whatever it is."""
+    kept = {number: os.dup(number) for number in range(3)}
+    try:
+        for number in closed:
+            os.close(number)
+        claim_descriptors()
+        with (tmp_path / "file").open("w") as file:
+            number = file.fileno()
+            os.write(2, b"a warning of a library")
+    finally:
+        for original, copy in kept.items():
+            os.dup2(copy, original)
+            os.close(copy)
+    assert number > 2
+    assert (tmp_path / "file").read_bytes() == b""

@@ -11,7 +11,7 @@ from absl import flags
 
 from dkse_jax import interrupts
 from dkse_jax.config import FIELDS, unknown_field, validate
-from dkse_jax.console import flush, say, tell
+from dkse_jax.console import claim_descriptors, flush, say, tell
 from dkse_jax.errors import EXIT_CODE, UserError, nearest
 from dkse_jax.files import expanded
 
@@ -38,6 +38,7 @@ def run(
         flag_values: its flags; one named config is of `config_flags.DEFINE_config_file`.
         positional: flags that may also be given without a name, in this order.
     """
+    claim_descriptors()
     for stream in (sys.stdout, sys.stderr):  # for what libraries print
         with contextlib.suppress(AttributeError, OSError):  # of a notebook, or closed
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]

@@ -115,9 +115,11 @@ def write_overlays(
 
 def remove_overlays(folder: pathlib.Path, class_names: Sequence[str]) -> None:
     """Removes the figures of an older `write_overlays`, and the folder if it has nothing else."""
+    if not folder.is_dir():
+        return
     for name in file_names(class_names):
         (folder / name).unlink(missing_ok=True)
-    if folder.is_dir() and not any(folder.iterdir()):
+    if not any(folder.iterdir()):
         folder.rmdir()
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from dkse_jax.data.sources import Source
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation import metrics, pictures
+from dkse_jax.evaluation.overlays import file_names
 from dkse_jax.files import check_room, explain_disk_errors, sync
 from dkse_jax.text import as_bytes, csv_text, plain_text
 
@@ -75,7 +76,7 @@ def write_report(
     Raises:
         UserError: as `check_folder`.
     """
-    check_folder(folder, len(source), len(source.class_names))
+    check_folder(folder, len(source), source.class_names)
     labels, class_names = source.labels, source.class_names
     probabilities = np.exp(np.asarray(log_probabilities, np.float64))
     predictions = np.asarray(log_probabilities).argmax(axis=1)
@@ -115,21 +116,27 @@ def report_folder(
     return workdir / "eval" / f"{name}-{hashlib.sha256(as_bytes(str(path))).hexdigest()[:8]}"
 
 
-def check_folder(folder: pathlib.Path, examples: int, classes: int) -> None:
+def check_folder(
+    folder: pathlib.Path, examples: int, class_names: Sequence[str], *, gradcam: bool = False
+) -> None:
     """Checks that a report can be written to a folder; leaves nothing there.
 
     Args:
         folder: as of `write_report`.
         examples: N.
-        classes: K.
+        class_names: K names.
+        gradcam: whether Grad-CAM overlays follow.
 
     Raises:
-        UserError: it is a file, it holds files of the report's names that are of no report, or it
-            cannot be written, or has no room.
+        UserError: it, or its folder of overlays, is a file, it holds files of the report's names
+            that are of no report, or it cannot be written, or has no room.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f'{_MAKING} "{folder}": it is a file, not a folder')
-    whose = [name for name in (*FILES, SKIPPED) if (folder / name).exists()]
+    deepest = folder / "gradcam" if gradcam else folder
+    for path in (folder, deepest):
+        if path.exists() and not path.is_dir():
+            raise UserError(f'{_MAKING} "{path}": it is a file, not a folder')
+    names = (*FILES, SKIPPED, *(f"gradcam/{name}" for name in file_names(class_names)))
+    whose = [name for name in names if (folder / name).exists()]
     if _older(folder) is not None:
         whose = [name for name in whose if (folder / name).is_dir()]
     if whose:
@@ -137,7 +144,7 @@ def check_folder(folder: pathlib.Path, examples: int, classes: int) -> None:
             f'{_MAKING} "{folder}": it holds other things, such as "{whose[0]}"; move it elsewhere'
         )
     with explain_disk_errors(_MAKING, folder):
-        check_room(folder, _PICTURES + examples * (100 + 15 * classes))
+        check_room(deepest, _PICTURES + examples * (100 + 15 * len(class_names)))
 
 
 def _older(folder: pathlib.Path) -> dict[str, Any] | None:

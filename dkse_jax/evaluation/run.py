@@ -86,7 +86,7 @@ def evaluate(
     splits, source = choose_source(run, split, root)
     folder = report_folder(run.workdir, split, root if split == "all" else None)
     if processes.is_first():
-        check_folder(folder, len(source), len(run.class_names))
+        check_folder(folder, len(source), run.class_names, gradcam=gradcam is not None)
     inputs = {"class_names": run.class_names, "splits": run.splits}
     facts = description.facts(run.config, inputs)
     facts["the evaluated data"] = f"{split} ({fingerprint(source)[:12]})"

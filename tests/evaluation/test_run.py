@@ -210,6 +210,28 @@ def test_outputs_are_tried_before_the_work(run, tmp_path, answered):
     assert not answered
 
 
+@pytest.mark.parametrize(
+    ("own", "sentence"),
+    [
+        ("gradcam", r"gradcam.*: it is a file, not a folder"),
+        (f"gradcam/{NAMES[1]}.png", rf'other things, such as "gradcam/{NAMES[1]}\.png"; move it'),
+        (f"gradcam/{NAMES[1]}.png/a", rf'other things, such as "gradcam/{NAMES[1]}\.png"; move'),
+    ],
+)
+def test_overlays_replace_nothing_of_a_user_and_are_tried_first(run, answered, own, sentence):
+    """A file where their folder would be, a picture, and a folder with a picture's name."""
+    path = run / "eval/test" / own
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    with pytest.raises(UserError, match=sentence):
+        evaluate(run, gradcam=1)
+    assert not answered
+    assert [file for file in (run / "eval").rglob("*") if file.is_file()] == [path]
+    if own == "gradcam":
+        evaluate(run)
+        assert path.read_text() == "mine"
+
+
 def test_a_class_without_images_in_a_folder_of_the_home_is_a_caution(
     run, tmp_path, monkeypatch, capsys
 ):
