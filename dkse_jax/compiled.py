@@ -16,7 +16,7 @@ _SIZE = hashlib.sha256().digest_size
 
 
 class Verified:
-    """A cache of JAX whose entries start with their SHA-256.
+    """A cache of JAX whose entries start with the SHA-256 of their key and content.
 
     Args:
         cache: has `get`, `put` and `_path`, the folder of its entries, which are named KEY-cache.
@@ -32,7 +32,7 @@ class Verified:
         if entry is None:
             return None
         program = entry[_SIZE:]
-        if hashlib.sha256(program).digest() == entry[:_SIZE]:
+        if _digest(key, program) == entry[:_SIZE]:
             return program
         log(f"a compiled program in {self._path} is damaged; it is compiled again")
         with contextlib.suppress(OSError):
@@ -42,12 +42,16 @@ class Verified:
     def put(self, key: str, value: bytes) -> None:
         """Adds an entry; other processes see all of it or nothing."""
         draft = f"{key}.{os.getpid()}"
-        self._cache.put(draft, hashlib.sha256(value).digest() + value)
+        self._cache.put(draft, _digest(key, value) + value)
         if self._file(draft).exists():  # a cache with a limit of size refuses large ones
             self._file(draft).replace(self._file(key))
 
     def _file(self, key: str) -> Path:
         return Path(self._path) / f"{key}-cache"
+
+
+def _digest(key: str, program: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + program).digest()
 
 
 def verify_entries() -> bool:

@@ -76,6 +76,17 @@ def test_a_damaged_program_is_compiled_again(cache, capsys, damage):
     assert len(list(cache.iterdir())) == len({path.name.split(".")[0] for path in cache.iterdir()})
 
 
+def test_the_whole_program_of_another_name_is_damage(cache, capsys):
+    """As after a copy or a damaged folder: its digest alone would be right."""
+    expected = result()
+    file = only(cache)
+    jax.jit(lambda x: jnp.cos(x) * 7)(np.float32([0.25, 2.0]))
+    (other,) = set(cache.glob("*lambda*-cache")) - {file}
+    file.write_bytes(other.read_bytes())
+    np.testing.assert_array_equal(result(), expected)
+    assert "is damaged; it is compiled again\n" in capsys.readouterr().out
+
+
 def test_whoever_writes_at_the_same_time_is_never_seen_half(tmp_path):
     """Between any two writes of a process, another finds an entry whole, or none."""
     seen = []
