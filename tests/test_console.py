@@ -83,7 +83,7 @@ def terminal(monkeypatch, tmp_path):
         stream.close()
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8", "utf-16"])
+@pytest.mark.parametrize("encoding", ["ascii", "cp437", "cp1252", "latin-1", "utf-8", "utf-16"])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_terminal_prints_every_name(terminal, clock, name, encoding):
     text = terminal(encoding)

@@ -143,6 +143,8 @@ def watched(monkeypatch, moments, *, deferred=True):
 @pytest.mark.parametrize(
     ("moments", "ends_at"),
     [
+        ([7.0] * 99, None),
+        ([7.0, 8.0, 9.0, 9.001], 9.001),
         ([7.0], None),
         ([7.0, 7.0], None),  # GNU timeout: to the program, and to its process group
         ([7.0, 7.4, 8.2, 9.0], None),  # a batch system that repeats itself

@@ -64,6 +64,18 @@ def test_narrow_images_keep_the_ratio_and_the_least_area(seed):
         assert long * narrow >= min(least * height * width, largest) * (1 - 1e-9)
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 200), (3000, 1)])
+def test_the_narrowest_images_have_boxes_and_views(height, width, settings):
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        left, top, right, bottom = random_box(height, width, (1e-6, 1.0), 4 / 3, rng)
+        assert 0 <= left < right <= width + 1e-9
+        assert 0 <= top < bottom <= height + 1e-9
+        assert abs(np.log((right - left) / (bottom - top))) <= np.log(4 / 3) + 1e-9
+    plain_view = augment(np.full((height, width, 3), 77, np.uint8), 32, plain(settings), rng)
+    np.testing.assert_array_equal(plain_view, np.full((32, 32, 3), 77))
+
+
 def test_the_boxes_of_ordinary_images_are_only_cut():
     """Up to 4:3 that keeps ratio and area by itself; the draws are those of earlier versions."""
     rng, again = np.random.default_rng(0), np.random.default_rng(0)

@@ -245,6 +245,15 @@ def test_no_interval_has_a_width_of_nought(seed):
         assert high - low > 0.08
 
 
+def test_one_group_with_all_errors_widens_the_interval_and_none_right_has_one():
+    low, high = interval(np.arange(20) < 16, [str(i // 4) for i in range(20)], 0)
+    assert (low, high) == (0.4, 1.0)
+    answers = np.log(np.array([[0.9, 0.1], [0.1, 0.9]] * 6))
+    result = of(answers, np.array([1, 0] * 6))
+    assert (result["accuracy"], result["top2"]) == (0, None)
+    assert result["interval95"] == list(wilson_interval(0, 12))
+
+
 @pytest.mark.parametrize(("groups", "told"), [(1, "1 group;"), (29, "29 groups;"), (30, None)])
 def test_few_groups_are_a_caution(groups, told):
     sentence = caution(groups, "test")

@@ -219,3 +219,9 @@ def test_half_floats_and_counters_are_read(tmp_path):
 def test_a_file_that_is_not_there_is_one_sentence(tmp_path):
     with pytest.raises(UserError, match=r"^there is no file \S+none\.safetensors$"):
         read_tensors(tmp_path / "none.safetensors")
+
+
+def test_a_file_without_weights_lists_what_it_lacks(thin_vgg, tmp_path):
+    write(tmp_path / "a.safetensors", {})
+    with pytest.raises(UserError, match=r"these are no weights of vgg16; .*features\.0\.weight"):
+        import_weights("vgg16", tmp_path / "a.safetensors", thin_vgg)

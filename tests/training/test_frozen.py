@@ -30,6 +30,8 @@ from dkse_jax.training.setup import make_setup
         ("mixed3", ["mixed3a"]),
         ("mixed", ["mixed3a"]),
         ("mixed3ab", []),
+        ("stem/", ["stem"]),
+        ("Stem", []),
     ],
 )
 def test_a_prefix_ends_where_a_word_or_a_number_ends(prefix, names):
