@@ -1,7 +1,6 @@
 #!/bin/sh
 # jaxlib 0.12.0.1 on a CPU: a compiled bfloat16 network of pointwise convolution, ReLU, pointwise
-# convolution, ReLU and mean gives NaN, for ordinary finite
-# inputs.
+# convolution, ReLU and mean gives NaN and huge numbers, others in each run, for ordinary inputs.
 #
 # One would expect bfloat16's rounding, as without jit, and as jaxlib 0.11.0 and 0.11.1 give. One
 # fusion that holds two clamps of bfloat16 by the same constant and a reduction is computed wrongly.
@@ -12,7 +11,7 @@
 # Seen, with Python 3.12 on x86-64 with AVX-512:
 #   jaxlib 0.12.0.1
 #   without jit: 0 of 64 NaN, others off by at most 0.0007
-#   with jit: 54 of 64 NaN, others off by at most 2.7e+36
+#   with jit: 54 of 64 NaN, others off by at most 2.7e+36 (in the next run: 47, inf)
 #
 # Exits with 0 if this is still so, 1 if it changed, 2 if nothing could be installed: it needs Python
 # 3.12 or newer (PYTHON=/path/to/it if python3 is older).
@@ -45,5 +44,5 @@ for name, run in (("without jit", network), ("with jit", jax.jit(network))):
     found = np.asarray(run(*narrow))
     error = np.nanmax(np.abs(found - np.asarray(network(*exact))))
     print(f"{name}: {np.isnan(found).sum()} of {found.size} NaN, others off by at most {error:.2g}")
-sys.exit(0 if np.isnan(found).any() else 1)
+sys.exit(0 if np.isnan(found).any() or error > 1 else 1)
 PY
