@@ -10,6 +10,7 @@ from dkse_jax.data.split_checks import LEAST_GROUPS
 CALIBRATION_BINS = 15
 BOOTSTRAP_SAMPLES = 1000  # resamplings for the interval of the accuracy
 MIN_GROUPS = 5  # fewer have no interval
+FEW_GROUPS = 2  # that differ from all others: a resampling often has none of them
 _PRINTED = 1e-4  # a bootstrap interval below what is printed of it has width 0
 
 
@@ -119,8 +120,8 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray) -> float:
 def interval(correct: np.ndarray, groups: Sequence[str], seed: int) -> list[float] | None:
     """Computes the accuracy's 95 % interval [low, high]; None with fewer than MIN_GROUPS groups.
 
-    It is that of the bootstrap, or, where all groups are alike and the bootstrap has no width, as
-    at an accuracy of 0 or 1, Wilson's with the number of groups in place of the examples.
+    It is that of the bootstrap; where that rests on one or two groups or on none, as at an accuracy
+    of 0 or 1, it is widened to Wilson's with the number of groups in place of the examples.
 
     Args:
         correct: (N,) bool.
@@ -131,14 +132,23 @@ def interval(correct: np.ndarray, groups: Sequence[str], seed: int) -> list[floa
     if number < MIN_GROUPS:
         return None
     low, high = bootstrap_interval(correct, groups, BOOTSTRAP_SAMPLES, seed)
-    if not has_width(low, high):
-        low, high = wilson_interval(float(correct.mean()), number)
+    _, of_example, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    shares = np.bincount(of_example, weights=correct) / sizes
+    if few_differ(shares) or not has_width(low, high):
+        lowest, highest = wilson_interval(float(correct.mean()), number)
+        low, high = min(low, lowest), max(high, highest)
     return [low, high]
 
 
 def has_width(low: float, high: float) -> bool:
     """Returns whether a bootstrap interval shows any variance between the groups."""
     return high - low >= _PRINTED
+
+
+def few_differ(shares: np.ndarray) -> bool:
+    """Returns whether all but FEW_GROUPS of the groups have one share of correct examples (G,)."""
+    _, counts = np.unique(shares.round(9), return_counts=True)
+    return bool(len(shares) - counts.max() <= FEW_GROUPS)
 
 
 def wilson_interval(share: float, n: int) -> tuple[float, float]:
