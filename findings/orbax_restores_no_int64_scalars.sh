@@ -21,7 +21,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/python" -m pip install -q orbax-checkpoint==0.12.8 jax==0.12.0.1 jaxlib==0.12.0.1 || exit 2
-"$folder/venv/bin/python" - "$folder" 2>/dev/null <<'PY'
+"$folder/venv/bin/python" - "$folder" 2>/dev/null <<'PY' || exit 1
 import sys
 from importlib.metadata import version
 

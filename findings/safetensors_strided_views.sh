@@ -19,7 +19,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/python" -m pip install -q safetensors==0.8.0 numpy==2.5.5 || exit 2
-"$folder/venv/bin/python" - "$folder" <<'PY'
+"$folder/venv/bin/python" - "$folder" <<'PY' || exit 1
 import sys
 from importlib.metadata import version
 

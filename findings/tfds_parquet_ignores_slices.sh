@@ -26,7 +26,7 @@ trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/python" -m pip install -q tensorflow-datasets==4.9.10 array_record==0.8.6 \
     pyarrow==26.0.1 2>/dev/null || exit 2
-"$folder/venv/bin/python" - "$folder" 2>/dev/null <<'PY'
+"$folder/venv/bin/python" - "$folder" 2>/dev/null <<'PY' || exit 1
 import sys
 from importlib.metadata import version
 

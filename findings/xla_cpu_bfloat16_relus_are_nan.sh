@@ -20,7 +20,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
 "$folder/venv/bin/python" -m pip install -q jax==0.12.0.1 jaxlib==0.12.0.1 || exit 2
-JAX_PLATFORMS=cpu "$folder/venv/bin/python" - <<'PY'
+JAX_PLATFORMS=cpu "$folder/venv/bin/python" - <<'PY' || exit 1
 import sys
 from importlib.metadata import version
 

@@ -59,9 +59,9 @@ def write_report(
     skipped: Sequence[tuple[str, str, str]] = (),
     left_out: np.ndarray | None = None,
 ) -> None:
-    """Writes the report of one split: all files of `FILES`, or none.
+    """Writes the report of one split: the files of `FILES`, and skipped.csv if images are skipped.
 
-    They replace those of an older report one by one, all other files in the folder stay. Names are
+    Each replaces that of an older report whole; all other files in the folder stay. Names are
     plain text in the CSV files (see `text.csv_text`) and unchanged in metrics.json.
 
     Args:

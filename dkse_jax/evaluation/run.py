@@ -113,12 +113,12 @@ def evaluate(
     check_finite(log_probabilities, split, run.config.model.dtype)
     seen, history_is = seen_of(history, split, source)
     left_out = seen & (split not in ("train", "val"))
-    judged, of_judged = source, log_probabilities
+    counted, of_counted = source, log_probabilities
     if left_out.any():
-        judged = subset(source, np.flatnonzero(~left_out))
-        of_judged = log_probabilities[~left_out]
+        counted = subset(source, np.flatnonzero(~left_out))
+        of_counted = log_probabilities[~left_out]
     metrics = {
-        **measure(judged, of_judged, run.config.seed, trained.step, len(skipped)),
+        **measure(counted, of_counted, run.config.seed, trained.step, len(skipped)),
         "seen": int(seen.sum()),
         "history": history_is,
         **_origin(trained, split, root, whole),
@@ -134,7 +134,7 @@ def evaluate(
     log(f"report: {folder}")
     remove_overlays(folder / "gradcam", source.class_names)
     if gradcam is not None and stage is not None:
-        _explain(trained, folder / "gradcam", judged, of_judged, gradcam, stage)
+        _explain(trained, folder / "gradcam", counted, of_counted, gradcam, stage)
     log(f"{split} accuracy {metrics['accuracy']:.4f}; look at {folder / 'confusion.png'}")
     return metrics
 

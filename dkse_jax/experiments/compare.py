@@ -55,7 +55,7 @@ def difference(
     units: dict[tuple[int, str], list[int]] = {}  # (class, group) -> [gained, total]
     for ours, theirs in zip(row, other, strict=True):
         if ours.ids != theirs.ids or not np.array_equal(ours.labels, theirs.labels):
-            raise ValueError("the two runs of a pair judged different examples")
+            raise ValueError("the two runs of a pair evaluated different examples")
         changes = ours.correct.astype(int) - theirs.correct.astype(int)
         for label, group, gain in zip(ours.labels.tolist(), ours.groups, changes, strict=True):
             unit = units.setdefault((label, group), [0, 0])
