@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dkse_jax.data.decode import MAX_BYTES, MAX_SCANS, BadImage, decode_image
+from dkse_jax.data.decode import MAX_BYTES, BadImage, decode_image
+from dkse_jax.data.formats.jpeg import MAX_SCANS
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 

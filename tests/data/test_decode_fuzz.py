@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dkse_jax.data.decode import MAX_PIXELS, BadImage, decode_image
+from dkse_jax.data.decode import BadImage, decode_image
+from dkse_jax.data.formats import MAX_PIXELS
 
 MUTANTS = int(os.environ.get("DKSE_FUZZ_MUTANTS", "600"))
 SECONDS = 10  # for one image; the largest allowed one takes about 3 on a slow core

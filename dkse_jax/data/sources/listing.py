@@ -11,6 +11,7 @@ import os
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 
+from dkse_jax.data.formats import SUFFIXES
 from dkse_jax.data.names import check_alike, clean, nfc
 from dkse_jax.data.splits import SPLITS, Report
 from dkse_jax.errors import UserError, nearest, refuse
@@ -19,9 +20,6 @@ from dkse_jax.text import plain_text
 
 METADATA = "metadata.csv"
 _SUGGESTIONS = 20  # rows for which a close file name is searched: slow among many files
-_SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-)
 _SPLIT_OF_CELL = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 
 
@@ -55,7 +53,7 @@ def list_examples(
     else:
         examples = _read_class_folders(root, files, folders)
     if not examples:
-        refuse(f'"{root}" has no images ({", ".join(sorted(_SUFFIXES))})')
+        refuse(f'"{root}" has no images ({", ".join(sorted(SUFFIXES))})')
     return sorted(examples, key=lambda example: example.id)
 
 
@@ -122,7 +120,7 @@ def _read_class_folders(
     root: str, files: Mapping[str, str], folders: Iterable[str]
 ) -> list[Example]:
     class_names = sorted(folder for folder in folders if "/" not in folder)
-    images = [name for name in files if posixpath.splitext(name)[1].lower() in _SUFFIXES]
+    images = [name for name in files if posixpath.splitext(name)[1].lower() in SUFFIXES]
     if not class_names and images:
         refuse(
             f'"{root}" has images but no class folders; did you mean the folder above it, '

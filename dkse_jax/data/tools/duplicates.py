@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from dkse_jax.console import with_progress
-from dkse_jax.data.decode import decode_image, read_image_file
+from dkse_jax.data.decode import Facts, decode, read_image_file
 
 _SIDE = 32  # of a thumbnail
 _GRID = 8  # hashed cells along a side, each _SIDE // _GRID pixels wide
@@ -35,12 +35,14 @@ class ImageHash:
         file_hash: SHA-256 of the file.
         pixel_hash: SHA-256 of the decoded pixels and their shape.
         thumbnail: uint8 (32, 32), grey, for images of any proportions.
+        facts: of the file.
     """
 
     size: tuple[int, int]
     file_hash: bytes
     pixel_hash: bytes
     thumbnail: np.ndarray
+    facts: Facts
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ def hash_image(path: str, name: str) -> ImageHash:
         BadImage: as `decode_image`.
     """
     content = read_image_file(path, name)
-    pixels = decode_image(content, name=name)
+    decoded = decode(content, name=name)
+    pixels = decoded.pixels
     height, width, _ = pixels.shape
     # BILINEAR averages over two thumbnail pixels, so that small images of two sizes agree.
     grey = Image.fromarray(pixels).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
@@ -72,6 +75,7 @@ def hash_image(path: str, name: str) -> ImageHash:
         file_hash=hashlib.sha256(content).digest(),
         pixel_hash=hashlib.sha256(f"{height} x {width}".encode() + pixels.tobytes()).digest(),
         thumbnail=np.asarray(grey),
+        facts=decoded.facts,
     )
 
 

@@ -1,0 +1,90 @@
+"""File formats of images: how each is recognised by its content, and which module reads it."""
+
+import dataclasses
+import importlib
+import re
+
+from PIL import Image, UnidentifiedImageError
+
+MAX_PIXELS = 89_478_485  # that are decoded of one image; Pillow's own limit for bombs
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Format:
+    """A file format of images.
+
+    Attributes:
+        name: for sentences, such as "a JPEG".
+        suffixes: of its files, in lower case; files of other suffixes are not listed.
+        magic: matches the first bytes of its files.
+        reader: the module of this package that opens its files; "" where none does.
+        extra: whether the reader needs the packages of the extra `museum`.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    magic: re.Pattern[bytes]
+    reader: str
+    extra: bool = False
+
+
+@dataclasses.dataclass(slots=True)
+class Opened:
+    """An image that is opened, and of which at most MAX_PIXELS are decoded.
+
+    Attributes:
+        image: a PIL image, perhaps not loaded yet; info["icc_profile"] holds an embedded profile.
+        size: stored width and height in pixels, before any reduction.
+        pictures: number of pictures in the file.
+        remarks: what a user should know of how it was read.
+    """
+
+    image: Image.Image
+    size: tuple[int, int]
+    pictures: int = 1
+    remarks: list[str] = dataclasses.field(default_factory=list)
+
+
+def _format(
+    name: str, suffixes: str, magic: bytes, reader: str = "", extra: bool = False
+) -> Format:
+    return Format(name, tuple(suffixes.split()), re.compile(magic, re.DOTALL), reader, extra)
+
+
+FORMATS = (
+    _format("a JPEG", ".jpg .jpeg .jpe .jfif", rb"\xff\xd8\xff", "jpeg"),
+    _format("a PNG", ".png", rb"\x89PNG\r\n\x1a\n", "pillow"),
+    _format("a WebP image", ".webp", rb"RIFF....WEBP", "pillow"),
+    _format("a GIF", ".gif", rb"GIF8[79]a", "pillow"),
+    _format("a BMP", ".bmp", rb"BM", "pillow"),
+    _format("a TIFF", ".tif .tiff", rb"II[*+]\0|MM\0[*+]", "pillow"),
+)
+SUFFIXES = frozenset(suffix for one in FORMATS if one.reader for suffix in one.suffixes)
+
+
+def identify(content: bytes) -> Format | None:
+    """Returns the format of a file's content; None if it is unknown."""
+    return next((one for one in FORMATS if one.magic.match(content)), None)
+
+
+def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
+    """Opens a picture, as much smaller as its format allows cheaply.
+
+    Args:
+        content: of the file.
+        min_side: the shorter side keeps at least this many pixels, if it has them; None for the
+            original size.
+        page: the number of the picture in its file, from 1.
+
+    Raises:
+        ValueError: the reason why it cannot be read, in words for a user; libraries raise others.
+    """
+    found = identify(content)
+    if found is None or not found.reader:
+        names = ", ".join(one.name.split()[1] for one in FORMATS)
+        raise ValueError(f"it is not a {names} image" if found is None else f"it is {found.name}")
+    reader = importlib.import_module(f"{__name__}.{found.reader}")
+    try:
+        return reader.open_picture(content, min_side, page)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"it is {found.name} of a kind that cannot be read") from error
