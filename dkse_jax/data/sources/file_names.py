@@ -77,7 +77,7 @@ class FileNames:
         if not full.startswith(root.rstrip("/") + "/"):
             raise UserError(f'names "{cell}", which is outside of the data root')
         if os.path.lexists(full):
-            raise UserError(f'names "{cell}", which is a folder, hidden, or a link out of the root')
+            raise UserError(f'names "{cell}", which is hidden, a folder, or a link out of the root')
         self._missing += 1
         name = full[len(root.rstrip("/")) + 1 :]
         close = self._close(name) if self._missing <= _SUGGESTIONS else ""
