@@ -42,14 +42,18 @@ def load_folder(root: str, seed: int, val_percent: float, test_percent: float) -
         UserError: the first mistake in the folder.
     """
     listing = list_folder(root, seed, val_percent, test_percent, refuse)
-    return sources_of(listing.examples, listing.remarks())
+    remarks = listing.remarks()
+    return {
+        split: dataclasses.replace(source, remarks=remarks)
+        for split, source in sources_of(listing.examples).items()
+    }
 
 
-def sources_of(examples: Sequence[Example], remarks: Sequence[str] = ()) -> dict[str, Source]:
+def sources_of(examples: Sequence[Example]) -> dict[str, Source]:
     """Returns the sources "train", "val" and "test" of listed examples."""
     class_names = tuple(sorted({example.label for example in examples}))
     return {
-        split: _make_source(class_names, [e for e in examples if e.split == split], remarks)
+        split: _make_source(class_names, [e for e in examples if e.split == split])
         for split in SPLITS
     }
 
@@ -87,7 +91,7 @@ def list_folder(
             classes_of_group.setdefault(example.group, set()).add(example.label)
     split_of = assign_splits(classes_of_group, seed, val_percent, test_percent, report)
     assigned = [
-        dataclasses.replace(e, split=split_of[e.group]) if e.split == open_ else e
+        Example(e.id, e.path, e.label, e.group, split_of[e.group]) if e.split == open_ else e
         for e in listing.examples
     ]
     return dataclasses.replace(listing, examples=assigned)
@@ -108,13 +112,11 @@ def load_all(root: str, class_names: Sequence[str]) -> Source:
                 f'"{root}" has the class "{example.label}", which the weights do not know'
                 + nearest(example.label, names)
             )
-    source = _make_source(names, listing.examples, listing.remarks())
-    return dataclasses.replace(source, class_names=tuple(class_names))
+    source = _make_source(names, listing.examples)
+    return dataclasses.replace(source, class_names=tuple(class_names), remarks=listing.remarks())
 
 
-def _make_source(
-    class_names: tuple[str, ...], examples: Sequence[Example], remarks: Sequence[str]
-) -> Source:
+def _make_source(class_names: tuple[str, ...], examples: Sequence[Example]) -> Source:
     label_of = {name: label for label, name in enumerate(class_names)}
     paths = tuple(example.path for example in examples)
     sizes, times = np.array([_version(path) for path in paths], np.int64).reshape(-1, 2).T
@@ -127,7 +129,6 @@ def _make_source(
         groups=tuple(example.group for example in examples),
         read=functools.partial(_read, paths, pages, known),
         contents=known,
-        remarks=tuple(remarks),
     )
 
 
