@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator
 
 from dkse_jax.data.formats import Opened, check_page
-from dkse_jax.data.formats.pillow import check_pixels
+from dkse_jax.data.formats.limits import check_pixels
 
 
 def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:

@@ -2,12 +2,14 @@
 
 import math
 import threading
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from dkse_jax.data.formats import MAX_PIXELS, Opened, check_page
-from dkse_jax.data.formats.pillow import check_pixels
+from dkse_jax.data.formats import Opened, check_page
+from dkse_jax.data.formats.limits import MAX_PIXELS, check_pixels
 
 _DPI = 200  # of a page that is not a scan
 _SCAN = 0.5  # of the page, that a picture covers at least
@@ -38,31 +40,28 @@ def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
             document.close()
 
 
-def _render(page, min_side: int | None, pages: int) -> Opened:
+def _render(page: Any, min_side: int | None, pages: int) -> Opened:
     width, height = page.get_size()  # in points, 1/72 inch
-    scan = _pixels_a_point(page, width * height)
-    scale = scan or _DPI / 72
+    pictures = list(_pictures(page))
+    scans = [one for one in pictures if one[0] >= _SCAN * width * height]
+    covered, pixels = max(scans, default=(0, (0, 0)))
+    scale = math.sqrt(math.prod(pixels) / covered) if scans else _DPI / 72
     size = (round(width * scale), round(height * scale))
     if min_side is not None:
         wanted = min_side / min(width, height)
-        scale = min(scale, wanted) if scan else wanted
+        scale = min(scale, wanted) if scans else wanted
     scale = min(scale, math.sqrt(MAX_PIXELS / (width * height)))
+    rendered = int(3 * width * height * scale**2)
+    check_pixels(max((pixels for _, pixels in pictures), key=math.prod, default=(0, 0)), rendered)
     # PDFium rounds up: a little less than whole pixels keeps those of a scan as they are.
     bitmap = page.render(scale=scale - 0.01 / max(width, height), rev_byteorder=True)
-    pixels = np.array(bitmap.to_numpy())
-    return Opened(Image.fromarray(pixels), size, pages)
+    return Opened(Image.fromarray(np.array(bitmap.to_numpy())), size, pages)
 
 
-def _pixels_a_point(page, area: float) -> float | None:
-    """Returns the resolution of the picture that covers most of a page; None without one."""
+def _pictures(page: Any) -> Iterator[tuple[float, tuple[int, int]]]:
+    """Yields of each picture on a page the area that it covers and its size in pixels."""
     from pypdfium2 import raw
 
-    found = []
     for picture in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE]):
-        size = picture.get_px_size()
-        check_pixels(size)
         left, bottom, right, top = picture.get_bounds()
-        covered = (right - left) * (top - bottom)
-        if covered >= _SCAN * area:
-            found.append((covered, math.sqrt(size[0] * size[1] / covered)))
-    return max(found)[1] if found else None
+        yield (right - left) * (top - bottom), picture.get_px_size()

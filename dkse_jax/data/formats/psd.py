@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from dkse_jax.data.formats import NEEDS_MUSEUM, Opened, check_page
-from dkse_jax.data.formats.pillow import check_pixels
+from dkse_jax.data.formats.limits import check_pixels
 
 # Photoshop's number of a colour mode -> Pillow's mode.
 _MODES = {0: "1", 1: "L", 2: "P", 3: "RGB", 4: "CMYK", 8: "L", 9: "LAB"}
@@ -30,7 +30,7 @@ def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
         raise ValueError(_CUT)
     _, version, channels, height, width, depth, number = _HEADER.unpack_from(content)
     check_page(page, 1)
-    check_pixels((width, height))
+    check_pixels((width, height), len(content))
     if depth == 32:
         raise ValueError("its 32-bit pixels have no known white")
     kind = f"a {'PSB' if version == _PSB else 'PSD'} of {channels} x {depth} bits"

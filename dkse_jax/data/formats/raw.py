@@ -6,7 +6,7 @@ from PIL import Image
 from PIL.ExifTags import Base as ExifTag
 
 from dkse_jax.data.formats import Opened, check_page
-from dkse_jax.data.formats.pillow import check_pixels
+from dkse_jax.data.formats.limits import check_pixels
 
 _SRGB_GAMMA = (2.4, 12.92)  # exponent and slope near black
 
@@ -23,7 +23,8 @@ def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
             half = min_side is not None and min(width, height) // 2 >= min_side
             # The mosaic has one number a pixel, so a reduced picture may have four times as many.
             parts = 2 if half else 1
-            check_pixels((sizes.raw_width // parts, sizes.raw_height // parts))
+            stored = 2 * sizes.raw_width * sizes.raw_height
+            check_pixels((sizes.raw_width // parts, sizes.raw_height // parts), stored)
             pixels = raw.postprocess(use_camera_wb=True, half_size=half, gamma=_SRGB_GAMMA)
     except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
         reason = error.args[0] if error.args else ""

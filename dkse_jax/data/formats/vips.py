@@ -1,5 +1,6 @@
 """TIFFs that are too large or too unusual for Pillow, streamed and reduced by libvips."""
 
+import contextlib
 import functools
 from types import ModuleType
 from typing import Any
@@ -8,7 +9,7 @@ from PIL import Image
 from PIL.ExifTags import Base as ExifTag
 
 from dkse_jax.data.formats import Opened, check_page
-from dkse_jax.data.formats.pillow import check_pixels
+from dkse_jax.data.formats.limits import check_pixels
 
 _MODES = {"b-w": "L", "grey16": "L", "srgb": "RGB", "rgb": "RGB", "rgb16": "RGB", "cmyk": "CMYK"}
 _BANDS = {"L": 1, "RGB": 3, "CMYK": 4}
@@ -48,12 +49,13 @@ def open_picture(
 
 @functools.cache
 def _library() -> ModuleType:
-    """Returns pyvips, which keeps no picture and uses the calling thread."""
+    """Returns pyvips, which keeps no picture, runs only safe loaders and starts one thread."""
     import pyvips
 
     pyvips.cache_set_max(0)
-    pyvips.concurrency_set(1)
     pyvips.block_untrusted_set(True)
+    with contextlib.suppress(AttributeError):  # before pyvips 3.2
+        pyvips.concurrency_set(1)
     return pyvips
 
 
