@@ -98,6 +98,8 @@ def evaluate(
     whole, data_config = source, _on_bad_image(run.config.data, on_bad_image)
     source, skipped = readable(kept_in, whole, data_config, run.transform.size)
     log(f"evaluating step {trained.step} on {split}: {len(source)} images")
+    for line in whole.remarks if split == "all" else ():
+        log(line)
     for line in caution_of_missing(source, split if root is None else f'"{root}"'):
         log(line)
     with watch.working():
