@@ -25,7 +25,9 @@ from dkse_jax.errors import nearest, refuse
 from dkse_jax.text import plain_text
 
 
-def load_folder(root: str, seed: int, val_percent: float, test_percent: float) -> dict[str, Source]:
+def load_folder(
+    root: str, seed: int, val_percent: float, test_percent: float, profiles: bool = True
+) -> dict[str, Source]:
     """Loads the splits of a folder of images; reads only file names and metadata.csv.
 
     The folder has either one folder of images for each class, nested folders included and hidden
@@ -37,6 +39,7 @@ def load_folder(root: str, seed: int, val_percent: float, test_percent: float) -
         seed: of the hash that assigns the splits, where the folder does not give them.
         val_percent: share of the groups (files, where there are no groups) for val.
         test_percent: share of the groups for test.
+        profiles: as of `decode`.
 
     Returns:
         The sources "train", "val" and "test", with equal class names and with examples sorted by
@@ -45,14 +48,14 @@ def load_folder(root: str, seed: int, val_percent: float, test_percent: float) -
     Raises:
         UserError: the first mistake in the folder.
     """
-    return sources_of(list_folder(root, seed, val_percent, test_percent, refuse)[0])
+    return sources_of(list_folder(root, seed, val_percent, test_percent, refuse)[0], profiles)
 
 
-def sources_of(examples: Sequence[Example]) -> dict[str, Source]:
+def sources_of(examples: Sequence[Example], profiles: bool = True) -> dict[str, Source]:
     """Returns the sources "train", "val" and "test" of listed examples."""
     class_names = tuple(sorted({example.label for example in examples}))
     return {
-        split: _make_source(class_names, [e for e in examples if e.split == split])
+        split: _make_source(class_names, [e for e in examples if e.split == split], profiles)
         for split in SPLITS
     }
 
@@ -87,7 +90,7 @@ def list_folder(
     return [dataclasses.replace(e, split=split_of[e.group]) for e in examples], False
 
 
-def load_all(root: str, class_names: Sequence[str]) -> Source:
+def load_all(root: str, class_names: Sequence[str], profiles: bool = True) -> Source:
     """Loads every image of a folder, of any split, labelled in the class order of the weights.
 
     Raises:
@@ -103,10 +106,14 @@ def load_all(root: str, class_names: Sequence[str]) -> Source:
                 f'"{root}" has the class "{example.label}", which the weights do not know'
                 + nearest(example.label, names)
             )
-    return dataclasses.replace(_make_source(names, examples), class_names=tuple(class_names))
+    return dataclasses.replace(
+        _make_source(names, examples, profiles), class_names=tuple(class_names)
+    )
 
 
-def _make_source(class_names: tuple[str, ...], examples: Sequence[Example]) -> Source:
+def _make_source(
+    class_names: tuple[str, ...], examples: Sequence[Example], profiles: bool
+) -> Source:
     label_of = {name: label for label, name in enumerate(class_names)}
     paths = tuple(example.path for example in examples)
     sizes, times = np.array([_version(path) for path in paths], np.int64).reshape(-1, 2).T
@@ -116,15 +123,17 @@ def _make_source(class_names: tuple[str, ...], examples: Sequence[Example]) -> S
         ids=tuple(example.id for example in examples),
         labels=np.array([label_of[example.label] for example in examples], np.int32),
         groups=tuple(example.group for example in examples),
-        read=functools.partial(_read, paths, known),
+        read=functools.partial(_read, paths, known, profiles),
         contents=known,
     )
 
 
-def _read(paths: Sequence[str], known: Contents, index: int, min_side: int | None) -> np.ndarray:
+def _read(
+    paths: Sequence[str], known: Contents, profiles: bool, index: int, min_side: int | None
+) -> np.ndarray:
     path = paths[index]
     content = read_image_file(path)
-    image = decode_image(content, min_side, name=path)
+    image = decode_image(content, min_side, name=path, profiles=profiles)
     if _version(path) != (known.sizes[index], known.times[index]):
         raise BadImage(
             plain_text(f'the image "{path}" cannot be read: it changed since the run began')
