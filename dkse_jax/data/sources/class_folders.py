@@ -2,12 +2,13 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from dkse_jax.data.formats import SUFFIXES
 from dkse_jax.data.names import clean
 from dkse_jax.data.sources.example import Example
-from dkse_jax.data.sources.left_out import Reason, suffix_of
+from dkse_jax.data.sources.left_out import Reason, named, suffix_of
 from dkse_jax.data.sources.scanning import Scan
 from dkse_jax.data.splits import Report
 from dkse_jax.errors import refuse
@@ -55,16 +56,27 @@ def read_class_folders(found: Scan) -> list[Example]:
     return examples
 
 
-def check_class_folders(found: Scan, examples: Sequence[Example], report: Report) -> None:
-    """Reports the class folders without images, and a root that is one folder too high."""
+def check_class_folders(
+    found: Scan, examples: Sequence[Example], report: Report, alone: bool
+) -> None:
+    """Reports the class folders without images; refuses a root that is one folder too high.
+
+    Args:
+        found: all files.
+        examples: of `read_class_folders`.
+        report: receives a sentence about each folder.
+        alone: whether the root must hold several classes, since there is no other root.
+    """
     if examples[0].split:
         return
     class_names = found.tops()
-    if len(class_names) == 1 and len(found.folders) > 1:
+    if alone and len(class_names) == 1 and len(found.folders) > 1:
         name = class_names[0]
         refuse(f'"{found.root}" has only the class "{name}"; did you mean "{_path(found, name)}"?')
     for name in sorted(set(class_names) - {example.id.split("/")[0] for example in examples}):
-        report(f'the class folder "{_path(found, name)}" has no images')
+        kinds = Counter(suffix_of(file) for file in found.files if file.startswith(f"{name}/"))
+        others = f" that are read, but {named(kinds)}" if kinds else ""
+        report(f'the class folder "{_path(found, name)}" has no images{others}')
 
 
 def _check_root_level(found: Scan, images: Sequence[str]) -> None:

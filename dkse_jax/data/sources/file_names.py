@@ -77,7 +77,7 @@ class FileNames:
         if not full.startswith(root.rstrip("/") + "/"):
             raise UserError(f'names "{cell}", which is outside of the data root')
         if os.path.lexists(full):
-            raise UserError(f'names "{cell}", which is a folder, hidden, or a link out of the root')
+            raise UserError(f'names "{cell}", which is hidden, a folder, or a link out of the root')
         self._missing += 1
         name = full[len(root.rstrip("/")) + 1 :]
         close = self._close(name) if self._missing <= _SUGGESTIONS else ""
@@ -104,7 +104,7 @@ class FileNames:
     def _folded(self, cell: str, name: str) -> str:
         """Returns the only file whose name is equal but for its spelling; "" without one."""
         file, page = split_page(name)
-        names = self._by_key.get(_key(file), [])
+        names = sorted(self._by_key.get(_key(file), []))
         if len(names) > 1:
             raise UserError(f'names "{cell}", of which there are "{names[0]}" and "{names[1]}"')
         return f"{names[0]}#{page}" if names and page > 1 else "".join(names)

@@ -53,13 +53,16 @@ class Listing:
         return (*self.left_out.troubles(), *self.troubles, *self.notes, *self.left_out.others())
 
 
-def list_root(root: str, report: Report, check_folders: bool = False) -> Listing:
+def list_root(
+    root: str, report: Report, check_folders: bool = False, alone: bool = True
+) -> Listing:
     """Lists every example under the root; at least one.
 
     Args:
         root: the folder.
         report: receives a sentence about each example that is left out.
         check_folders: whether to report class folders without images.
+        alone: whether the root must hold several classes.
 
     Raises:
         UserError: nothing can be listed.
@@ -77,10 +80,10 @@ def list_root(root: str, report: Report, check_folders: bool = False) -> Listing
         lines = "".join(f"; {line}" for line in found.left_out.troubles())
         refuse(f'"{root}" has no images ({", ".join(sorted(SUFFIXES))}){lines}')
     if check_folders and not tables:
-        check_class_folders(found, examples, report)
+        check_class_folders(found, examples, report, alone)
     given = ""
     if examples[0].split:
-        given = " and ".join(sorted(map(posixpath.basename, tables))) or "folders"
+        given = " and ".join(sorted(set(map(posixpath.basename, tables)))) or "folders"
     examples = sorted(examples, key=lambda example: example.id)
     unread, troubles = _unread_tables(found, tables, examples)
     return Listing(examples, given, found.left_out, notes + unread, troubles)
@@ -151,7 +154,8 @@ def _unread_tables(
     if not unread:
         return [], troubles
     are = "table of metadata is" if len(unread) == 1 else "tables of metadata are"
-    return [f'{len(unread):,} further {are} not read (first: "{unread[0]}")'], troubles
+    first = found.files[unread[0]]
+    return [f'{len(unread):,} further {are} not read (first: "{first}")'], troubles
 
 
 def check_root(root: str) -> str:

@@ -62,7 +62,7 @@ def read_tables(
         named |= names.named
         if names.respelt:
             number = f"{names.respelt:,} rows" if names.respelt > 1 else "1 row"
-            remarks.append(f'{number} of "{table}" with another spelling: {names.example}')
+            remarks.append(f'{number} of "{path}" found in another spelling: {names.example}')
     groups = dict.fromkeys(e.group for e in examples.values() if e.group)
     check_alike("groups", groups, " and ".join(f'"{found.files[t]}"' for t in split_of), report)
     return list(examples.values()), named, remarks

@@ -39,7 +39,8 @@ def list_roots(root: str, report: Report, check_folders: bool = False) -> Listin
     """
     roots = roots_of(root)
     prefixes = _prefixes(roots)
-    listings = [list_root(one, report, check_folders) for one in roots]
+    alone = len(roots) == 1
+    listings = [list_root(one, report, check_folders, alone) for one in roots]
     examples, left_out = [], LeftOut()
     for prefix, listing in zip(prefixes, listings, strict=True):
         left_out.join(listing.left_out, prefix)

@@ -101,14 +101,17 @@ def _delimited(
     path: str, wanted: Sequence[str]
 ) -> tuple[list[str], Iterator[tuple[int, Sequence[Any]]]]:
     """Returns the header and the numbered rows of a text file of cells."""
-    text = _decoded(path)
-    if found := _SEPARATOR_LINE.match(text):
-        delimiter, text = found[1], text[found.end() :]
-    else:
-        delimiter = max(_DELIMITERS, key=lambda one: _fitness(text, one, wanted))
+    text, delimiter = _with_delimiter(_decoded(path, wanted), wanted)
     records = _records(path, text, delimiter)
     header = next((cells for _, cells in records if any(map(_has_text, cells))), [])
     return list(header), records
+
+
+def _with_delimiter(text: str, wanted: Sequence[str]) -> tuple[str, str]:
+    """Returns the text from its header on, and the delimiter of its cells."""
+    if found := _SEPARATOR_LINE.match(text):
+        return text[found.end() :], found[1]
+    return text, max(_DELIMITERS, key=lambda one: _fitness(text, one, wanted))
 
 
 def _fitness(text: str, delimiter: str, wanted: Sequence[str]) -> tuple[int, int]:
@@ -143,7 +146,7 @@ def _json_lines(path: str, wanted: Sequence[str]) -> tuple[list[str], Iterator[A
     """Returns the columns of a file with a JSON object on each line, and its numbered rows."""
     columns: dict[str, None] = {}
     objects: list[tuple[int, dict[str, Any]]] = []
-    for number, line in enumerate(re.split(r"\r\n|\r|\n", _decoded(path)), start=1):
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", _decoded(path, wanted)), start=1):
         if not line.strip():
             continue
         try:
@@ -189,7 +192,7 @@ def _text(cell: Any) -> str | None:
     return str(cell) if isinstance(cell, str | int | float) else None
 
 
-def _decoded(path: str) -> str:
+def _decoded(path: str, wanted: Sequence[str]) -> str:
     """Returns the text of a file; raises UserError if it is not in UTF-8, nor has another mark."""
     with open(path, "rb") as file:
         content = file.read()
@@ -199,20 +202,20 @@ def _decoded(path: str) -> str:
     except UnicodeDecodeError as error:
         if encoding != "utf-8":
             refuse(f'"{path}" begins as {encoding.upper()}, but is not: {_SAVE}')
-        refuse(f"{_code_page(path, content, error.start)}: {_SAVE}")
+        refuse(f"{_code_page(path, content, error.start, wanted)}: {_SAVE}")
     if "\0" in text:
         refuse(f'"{path}" is not text in UTF-8, since it holds zero bytes: {_SAVE}')
     return text
 
 
-def _code_page(path: str, content: bytes, place: int) -> str:
+def _code_page(path: str, content: bytes, place: int, wanted: Sequence[str]) -> str:
     """Returns the beginning of the sentence about a cell that is not UTF-8, at a byte."""
     before = content[:place].decode("latin-1")
-    if found := _SEPARATOR_LINE.match(before):
-        before = before[found.end() :]
-    number = sum(1 for _ in csv.reader(io.StringIO(before, newline="")))
     if path.lower().endswith(".jsonl"):
         number = len(re.split(r"\r\n|\r|\n", before))
+    else:
+        before, delimiter = _with_delimiter(before, wanted)
+        number = sum(1 for _ in csv.reader(io.StringIO(before, newline=""), delimiter=delimiter))
     start = max(content.rfind(end, 0, place) for end in b',;\t\r\n"') + 1
     cell = re.split(rb'[,;\t\r\n"]', content[start:], maxsplit=1)[0]
     words = cell.decode("cp1252", "replace").strip()

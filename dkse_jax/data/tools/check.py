@@ -66,6 +66,7 @@ def check(root: str, *, seed: int, val_percent: float, test_percent: float, imag
     if hashes:
         _log("", *_sizes(list(hashes.values()), image_size))
     readable = [examples[i] for i in hashes]
+    _log(*_further_pictures(readable, list(hashes.values())))
     duplicates = find_duplicates(list(hashes.values()))
     return _log_problems(mistakes, refusals, duplicates, readable)
 
@@ -168,6 +169,19 @@ def _sizes(hashes: Sequence[ImageHash], image_size: int) -> list[str]:
             "the square in the middle"
         )
     return lines
+
+
+def _further_pictures(examples: Sequence[Example], hashes: Sequence[ImageHash]) -> list[str]:
+    """Returns a line about the pictures that files have beyond those that are examples."""
+    pictures = {e.path: one.facts.pictures for e, one in zip(examples, hashes, strict=True)}
+    rest = Counter(pictures) - Counter(example.path for example in examples)
+    if not rest:
+        return []
+    first = next(example.id for example in examples if example.path in rest)
+    return [
+        f"files of several pictures, of which not all are read: {len(rest):,}, with "
+        f'{rest.total():,} more pictures (first: "{first}")'
+    ]
 
 
 def _named(duplicates: DuplicateSet, examples: Sequence[Example]) -> str:
