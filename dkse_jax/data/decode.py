@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import logging
 import os
+import re
 import stat
 import threading
 import warnings
@@ -12,13 +14,21 @@ import numpy as np
 from PIL import Image
 from PIL.ExifTags import Base as ExifTag
 
+from dkse_jax.data.colour import read_profile
 from dkse_jax.data.formats import open_picture
-from dkse_jax.data.formats.rgb import upright_rgb
+from dkse_jax.data.formats.limits import room_for_pixels
+from dkse_jax.data.formats.rgb import TURNED, orientation, upright_rgb
 from dkse_jax.errors import UserError
 from dkse_jax.text import plain_text
 
-MAX_BYTES = 2**30  # MAX_PIXELS uncompressed pixels of four 16-bit channels are 0.72e9 bytes
+MAX_BYTES = 2**32  # the largest classic TIFF; a library may read a small level out of it
 _quiet = threading.Lock()
+_DECODER_CODE = re.compile(r"(decoder|codec) (error|configuration error).*")
+
+# A photograph of broken EXIF data is read all the same. Filters of the user's come first.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.", append=True)
+for _library in ("PIL", "tifffile"):
+    logging.getLogger(_library).setLevel(logging.CRITICAL)
 
 
 class BadImage(UserError):
@@ -30,16 +40,16 @@ class Facts:
     """What is known of an image file after it was decoded.
 
     Attributes:
-        size: stored width and height in pixels, before any reduction and turn.
+        size: width and height in pixels, upright, before any reduction.
         pictures: number of pictures in the file.
-        profile: the embedded ICC profile; b"" without one.
+        profile: the name of the embedded ICC profile; "" without one.
         camera: make and model by the EXIF data; "" where they are not given.
         remarks: what a user should know of how it was read.
     """
 
     size: tuple[int, int]
     pictures: int
-    profile: bytes
+    profile: str
     camera: str
     remarks: tuple[str, ...]
 
@@ -57,9 +67,10 @@ def decode_image(
     min_side: int | None = None,
     name: str | None = None,
     page: int = 1,
+    profiles: bool = True,
 ) -> np.ndarray:
     """Returns only the pixels of `decode`, uint8 (H, W, 3)."""
-    return decode(path_or_bytes, min_side, name, page).pixels
+    return decode(path_or_bytes, min_side, name, page, profiles).pixels
 
 
 def decode(
@@ -67,10 +78,12 @@ def decode(
     min_side: int | None = None,
     name: str | None = None,
     page: int = 1,
+    profiles: bool = True,
 ) -> Decoded:
     """Decodes an image of any of `formats.FORMATS`, detected by content.
 
-    Applies the EXIF orientation, composes transparent pixels on white, reduces 16 bits to 8.
+    Reduces 16 bits to 8, converts the colours to sRGB by the embedded ICC profile, composes
+    transparent pixels on white, applies the EXIF orientation.
 
     Args:
         path_or_bytes: a file's path, or its content.
@@ -78,6 +91,7 @@ def decode(
             shorter side keeps at least this many; None for the original size.
         name: the image's name in errors; its path by default.
         page: the number of the picture in its file, from 1.
+        profiles: whether an ICC profile is applied; without, numbers are taken for those of sRGB.
 
     Raises:
         BadImage: the file is missing, truncated, too large (MAX_PIXELS, MAX_BYTES, MAX_SCANS) or
@@ -92,22 +106,22 @@ def decode(
     with _refusing(name):
         content = path_or_bytes if isinstance(path_or_bytes, bytes) else _read(path_or_bytes)
         try:
-            return _decode(content, min_side, page)
+            return _decode(content, min_side, page, profiles)
         except Warning:
             # Where warnings are errors, a warning of Pillow's must not refuse a good image.
             # catch_warnings is not thread-safe, hence the lock, and only in this rare case.
             with _quiet, warnings.catch_warnings(action="ignore"):
-                return _decode(content, min_side, page)
+                return _decode(content, min_side, page, profiles)
 
 
-def image_to_rgb(image: Image.Image) -> np.ndarray:
+def image_to_rgb(image: Image.Image, profiles: bool = True) -> np.ndarray:
     """Converts an open or computed PIL image as `decode_image` does: uint8 (H, W, 3), upright.
 
     Raises:
         BadImage: the image cannot be read, or its pixel format defines no white.
     """
     with _refusing(getattr(image, "filename", "") or f"{image.width} x {image.height} pixels"):
-        return upright_rgb(image)
+        return upright_rgb(image, profiles, [])
 
 
 def read_image_file(path: str | os.PathLike[str], name: str | None = None) -> bytes:
@@ -127,6 +141,8 @@ def _refusing(name: str) -> Iterator[None]:
     except Exception as error:  # a broken file makes Pillow raise nearly any type
         strerror = error.strerror if isinstance(error, OSError) else None
         reason = strerror or str(error) or type(error).__name__
+        if _DECODER_CODE.fullmatch(reason):
+            reason = "it is damaged, or stored in a way that cannot be read"
     raise BadImage(plain_text(f'the image "{name}" cannot be read: {reason}'))
 
 
@@ -140,15 +156,16 @@ def _read(path: str | os.PathLike[str]) -> bytes:
         return file.read()
 
 
-def _decode(content: bytes, min_side: int | None, page: int) -> Decoded:
-    opened = open_picture(content, min_side, page)
-    with opened.image as image:
-        pixels = upright_rgb(image)
-        profile = image.info.get("icc_profile") or b""
-        remarks = tuple(opened.remarks)
-        return Decoded(
-            pixels, Facts(opened.size, opened.pictures, profile, _camera(image), remarks)
-        )
+def _decode(content: bytes, min_side: int | None, page: int, profiles: bool) -> Decoded:
+    with room_for_pixels():
+        opened = open_picture(content, min_side, page)
+        with opened.image as image:
+            pixels = upright_rgb(image, profiles, opened.remarks)
+            size = opened.size[::-1] if orientation(image) in TURNED else opened.size
+            profile = image.info.get("icc_profile")
+            name = read_profile(profile).name if profile else ""
+            remarks = tuple(opened.remarks)
+            return Decoded(pixels, Facts(size, opened.pictures, name, _camera(image), remarks))
 
 
 def _camera(image: Image.Image) -> str:

@@ -213,7 +213,7 @@ def choose_source(run: Run, split: str, root: Path | None) -> tuple[dict[str, So
     if (root is None) == (split == "all") and (root is None or painted):
         raise UserError("--split=all and --root=IMAGES go together: name both or neither")
     if root is not None and split == "all":
-        return {}, load_all(str(root), run.class_names)
+        return {}, load_all(str(root), run.class_names, run.transform.colour_profiles)
     splits = _load_splits(run, root)
     if not len(splits[split]) and not run.splits[split]["examples"]:
         raise UserError(

@@ -20,7 +20,9 @@ from dkse_jax.errors import nearest, refuse
 from dkse_jax.text import plain_text
 
 
-def load_folder(root: str, seed: int, val_percent: float, test_percent: float) -> dict[str, Source]:
+def load_folder(
+    root: str, seed: int, val_percent: float, test_percent: float, profiles: bool = True
+) -> dict[str, Source]:
     """Loads the splits of a folder of images; reads only file names and metadata.
 
     The folder has one folder of images for each class, nested folders included; or folders of
@@ -33,6 +35,7 @@ def load_folder(root: str, seed: int, val_percent: float, test_percent: float) -
         seed: of the hash that assigns the splits, where the folder does not give them.
         val_percent: share of the groups (files, where there are no groups) for val.
         test_percent: share of the groups for test.
+        profiles: as of `decode`.
 
     Returns:
         The sources "train", "val" and "test", with equal class names and with examples sorted by
@@ -42,18 +45,18 @@ def load_folder(root: str, seed: int, val_percent: float, test_percent: float) -
         UserError: the first mistake in the folder.
     """
     listing = list_folder(root, seed, val_percent, test_percent, refuse)
-    remarks = listing.remarks()
-    return {
-        split: dataclasses.replace(source, remarks=remarks)
-        for split, source in sources_of(listing.examples).items()
-    }
+    return sources_of(listing.examples, listing.remarks(), profiles)
 
 
-def sources_of(examples: Sequence[Example]) -> dict[str, Source]:
+def sources_of(
+    examples: Sequence[Example], remarks: Sequence[str] = (), profiles: bool = True
+) -> dict[str, Source]:
     """Returns the sources "train", "val" and "test" of listed examples."""
     class_names = tuple(sorted({example.label for example in examples}))
     return {
-        split: _make_source(class_names, [e for e in examples if e.split == split])
+        split: _make_source(
+            class_names, [e for e in examples if e.split == split], remarks, profiles
+        )
         for split in SPLITS
     }
 
@@ -97,7 +100,7 @@ def list_folder(
     return dataclasses.replace(listing, examples=assigned)
 
 
-def load_all(root: str, class_names: Sequence[str]) -> Source:
+def load_all(root: str, class_names: Sequence[str], profiles: bool = True) -> Source:
     """Loads every image of a folder, of any split, labelled in the class order of the weights.
 
     Raises:
@@ -112,11 +115,16 @@ def load_all(root: str, class_names: Sequence[str]) -> Source:
                 f'"{root}" has the class "{example.label}", which the weights do not know'
                 + nearest(example.label, names)
             )
-    source = _make_source(names, listing.examples)
-    return dataclasses.replace(source, class_names=tuple(class_names), remarks=listing.remarks())
+    source = _make_source(names, listing.examples, listing.remarks(), profiles)
+    return dataclasses.replace(source, class_names=tuple(class_names))
 
 
-def _make_source(class_names: tuple[str, ...], examples: Sequence[Example]) -> Source:
+def _make_source(
+    class_names: tuple[str, ...],
+    examples: Sequence[Example],
+    remarks: Sequence[str],
+    profiles: bool,
+) -> Source:
     label_of = {name: label for label, name in enumerate(class_names)}
     paths = tuple(example.path for example in examples)
     sizes, times = np.array([_version(path) for path in paths], np.int64).reshape(-1, 2).T
@@ -127,8 +135,9 @@ def _make_source(class_names: tuple[str, ...], examples: Sequence[Example]) -> S
         ids=tuple(example.id for example in examples),
         labels=np.array([label_of[example.label] for example in examples], np.int32),
         groups=tuple(example.group for example in examples),
-        read=functools.partial(_read, paths, pages, known),
+        read=functools.partial(_read, paths, pages, known, profiles),
         contents=known,
+        remarks=tuple(remarks),
     )
 
 
@@ -136,12 +145,14 @@ def _read(
     paths: Sequence[str],
     pages: Mapping[int, int],
     known: Contents,
+    profiles: bool,
     index: int,
     min_side: int | None,
 ) -> np.ndarray:
     path, page = paths[index], pages.get(index, 1)
+    name = path if page == 1 else f"{path}#{page}"
     content = read_image_file(path)
-    image = decode_image(content, min_side, name=path if page == 1 else f"{path}#{page}", page=page)
+    image = decode_image(content, min_side, name=name, page=page, profiles=profiles)
     if _version(path) != (known.sizes[index], known.times[index]):
         raise BadImage(
             plain_text(f'the image "{path}" cannot be read: it changed since the run began')

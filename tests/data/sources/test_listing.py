@@ -16,7 +16,7 @@ from dkse_jax.errors import UserError, refuse
 from tests.data.sources.folders import classes, touch
 
 READ = (".jpg", ".png", ".tif", ".webp")
-UNREAD = (".jxl", ".exr", ".kdc", ".cdr")  # pictures that no reader is known for
+UNREAD = (".jxl", ".exr", ".eps", ".cdr")  # pictures that no reader is known for
 OTHERS = (".txt", ".xml", ".md5", ".xmp", ".db", "")
 SYSTEM = (
     "@eaDir/12.jpg/SYNOPHOTO_THUMB_XL.jpg",
