@@ -68,7 +68,7 @@ FORMATS = (
     _format("a GIF", ".gif", rb"GIF8[79]a", "pillow"),
     _format("a BMP", ".bmp", rb"BM", "pillow"),
     _format("a RAW image", _RAW, _RAW_MAGIC, "raw", extra=True),
-    _format("a TIFF", ".tif .tiff", rb"II[*+]\0|MM\0[*+]", "pillow"),
+    _format("a TIFF", ".tif .tiff", rb"II[*+]\0|MM\0[*+]", "tiff"),
     _format("a PSD", ".psd .psb", rb"8BPS\0[\1\2]", "psd"),
     _format("a HEIC image", ".heic .heif .hif", _HEIC_MAGIC, "heif", extra=True),
     _format("a JPEG XL image", ".jxl", rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"),

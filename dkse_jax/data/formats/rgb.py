@@ -49,6 +49,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         raise ValueError("its 32-bit pixels have no known white")
     if image.mode.startswith("I;16"):  # Pillow's convert would clip all above 255 to white
         image = _grey_of_16_bit(image)
+    if image.mode == "La":
+        image = image.convert("LA")
     if not image.has_transparency_data:
         return image.convert("RGB")
     if image.format == "BMP" and image.getchannel("A").getextrema() == (0, 0):
