@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _BITS, _COMPRESSION, _PHOTOMETRIC, _MAX_SAMPLE_VALUE, _PLANAR = 258, 259, 262, 281, 284
 _NEW_SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _SUBIFDS, _SUBSAMPLING, _PROFILE = 254, 255, 330, 530, 34675
 _EXTRA_SAMPLES, _ASSOCIATED, _YCBCR, _WEBP = 338, 1, 6, 50001
+_DAMAGED = "it is a TIFF that is damaged, or of a kind that cannot be read"
 _PLANES = ("RGB", "RGBA", "CMYK", "LAB")  # modes whose planes Pillow reads right, of 8 bits
 
 
@@ -38,24 +39,35 @@ def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
         pictures = find_pictures(file)
     except Exception as error:  # tifffile raises nearly any type
         if image is None or page != 1:
-            raise ValueError(
-                "it is a TIFF that is damaged, or of a kind that cannot be read"
-            ) from error
+            raise ValueError(_DAMAGED) from error
         return Opened(_loaded(image), image.size)
     check_page(page, len(pictures))
-    levels = pictures[page - 1]
-    full = levels[0]
-    size = full.imagewidth, full.imagelength
-    if is_raw(full):
-        return _developed(content, min_side, file.pages.first, full)
-    shown = _shown(content, levels, min_side)
-    # Pillow turns what it decodes at once; what others decode still has the orientation.
-    turned = full.tags.valueof(ExifTag.Orientation) in TURNED and orientation(shown) not in TURNED
-    remarks = []
+    try:
+        opened = _read(content, min_side, file.pages.first, pictures[page - 1])
+    except (TypeError, AttributeError, LookupError, ArithmeticError, struct.error) as error:
+        raise ValueError(_DAMAGED) from error
+    opened.pictures = len(pictures)
     if len(pictures) > 1:
         which = "the first" if page == 1 else f"number {page}"
-        remarks.append(f"{len(pictures)} pictures: {which} was read")
-    return Opened(shown, size[::-1] if turned else size, len(pictures), remarks)
+        opened.remarks.append(f"{len(pictures)} pictures: {which} was read")
+    return opened
+
+
+def _read(
+    content: bytes,
+    min_side: int | None,
+    first: "tifffile.TiffPage",
+    levels: list["tifffile.TiffPage"],
+) -> Opened:
+    """Reads a picture of a file whose first page is given too."""
+    full = levels[0]
+    if is_raw(full):
+        return _developed(content, min_side, first, full)
+    shown = _shown(content, levels, min_side)
+    size = full.imagewidth, full.imagelength
+    # Pillow turns what it decodes at once; what others decode still has the orientation.
+    turned = full.tags.valueof(ExifTag.Orientation) in TURNED and orientation(shown) not in TURNED
+    return Opened(shown, size[::-1] if turned else size)
 
 
 def _shown(content: bytes, levels: list["tifffile.TiffPage"], min_side: int | None) -> Image.Image:
@@ -75,7 +87,9 @@ def _shown(content: bytes, levels: list["tifffile.TiffPage"], min_side: int | No
                 raise
             if level.compression == _WEBP:  # libtiff has it in some builds of Pillow only
                 return _by_libvips(content, min_side, level)
-            raise ValueError(f"it is a TIFF of {describe(level)}, that is damaged") from error
+            raise ValueError(
+                f"it is a TIFF of {describe(level)}, that is damaged or cut off"
+            ) from error
     if not can_read(level):
         return _by_libvips(content, min_side, level)
     width, height = (-(-side // factor) for side in size)
@@ -83,7 +97,9 @@ def _shown(content: bytes, levels: list["tifffile.TiffPage"], min_side: int | No
     try:
         return read_picture(content, level, factor)
     except Exception as error:  # tags that contradict each other raise nearly any type
-        raise ValueError(f"it is a TIFF of {describe(level)}, that is damaged: {error}") from error
+        raise ValueError(
+            f"it is a TIFF of {describe(level)}, that is damaged or cut off"
+        ) from error
 
 
 def _opened(file: io.BytesIO) -> TiffImageFile | None:

@@ -161,7 +161,7 @@ def _blocks(
         if page.compression != 1:
             data = memoryview(_decompressed(data, int(page.compression), row_bytes, stored))
         if len(data) < stored * row_bytes:
-            raise ValueError("its pixels are incomplete: image file is truncated")
+            raise ValueError("its pixels are incomplete")
         for start in range(0, min(stored, height - top), _ROWS):
             stop = min(start + _ROWS, stored, height - top)
             part = np.frombuffer(data[start * row_bytes : stop * row_bytes], np.uint8)

@@ -54,12 +54,13 @@ def test_the_preview_of_raw_data_is_refused_or_developed(photometric, monkeypatc
     monkeypatch.setitem(sys.modules, "rawpy", None)  # as where the extra is not installed
     raw = picture(*FULL).astype(np.uint16) * 256
     raw = raw[..., 0] if photometric == "cfa" else raw
+    options = {"photometric": photometric, "planarconfig": "contig" if raw.ndim == 3 else None}
     small = (picture(*SMALL), {"subfiletype": 1, "subifds": 1})
     words = "its first picture is a preview of 40 x 24, and the picture is raw data of a camera"
     with pytest.raises(BadImage, match=words + r" \(160 x 96\), which needs the extra museum"):
-        decode_image(written(small, (raw, {"photometric": photometric, "subfiletype": 0})))
+        decode_image(written(small, (raw, options | {"subfiletype": 0})))
     with pytest.raises(BadImage, match="it is raw data of a camera"):
-        decode_image(written((raw, {"photometric": photometric})))
+        decode_image(written((raw, options)))
 
 
 def levels(seed, **options):
