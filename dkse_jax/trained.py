@@ -43,6 +43,7 @@ class Pictures:
     """Images of any kind as `inference.stream` reads them."""
 
     images: Sequence[Picture]
+    profiles: bool  # as of `decode`
 
     def __len__(self) -> int:
         return len(self.images)
@@ -56,9 +57,9 @@ class Pictures:
         """
         image = self.images[index]
         if isinstance(image, Image.Image):
-            return image_to_rgb(image)
+            return image_to_rgb(image, self.profiles)
         if not isinstance(image, np.ndarray):
-            return decode_image(image, min_side)
+            return decode_image(image, min_side, profiles=self.profiles)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise UserError(
                 f"image {index} is an array {image.dtype}{image.shape}; give uint8 (H, W, 3)"
@@ -184,7 +185,7 @@ class Trained(Run):
         """Yields function's results (B, ...) for the images of each batch."""
         return stream(
             function,
-            Pictures(images),
+            Pictures(images, self.transform.colour_profiles),
             self.transform,
             self.mesh,
             batch_size=batch_size,

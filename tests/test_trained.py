@@ -1,5 +1,6 @@
 """A run's weights, loaded and used on images of any kind."""
 
+import dataclasses
 import io
 
 import jax
@@ -9,12 +10,13 @@ from PIL import Image
 
 import dkse_jax
 from dkse_jax import sharding
-from dkse_jax.data.decode import BadImage
+from dkse_jax.data.decode import BadImage, decode_image
 from dkse_jax.data.sources import load_splits
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation.evaluate import predict
 from dkse_jax.inference import make_forward
 from dkse_jax.ops.forms import Target
+from tests.data.profiles import PROPHOTO, gamma, rgb_profile
 
 pytestmark = pytest.mark.usefixtures("short")
 
@@ -72,6 +74,21 @@ def test_a_turned_pil_image_is_made_upright(loaded, source, tmp_path):
     upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "a.png", exif=exif)
     first, second = loaded.predict([Image.open(tmp_path / "a.png"), upright])
     np.testing.assert_array_equal(first.probabilities, second.probabilities)
+
+
+@pytest.mark.parametrize("profiles", [True, False])
+def test_pictures_are_converted_by_their_profile_if_the_transform_asks(loaded, tmp_path, profiles):
+    stored = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    path = tmp_path / "a.png"
+    profile = rgb_profile("ProPhoto RGB", PROPHOTO, gamma(1.8))
+    Image.fromarray(stored).save(path, icc_profile=profile)
+    transform = dataclasses.replace(loaded.transform, colour_profiles=profiles)
+    changed = dataclasses.replace(loaded, transform=transform)
+    pixels = decode_image(path, profiles=profiles)
+    assert np.array_equal(pixels, stored) != profiles
+    first, *others = changed.predict([pixels, path, Image.open(path)])
+    for other in others:
+        np.testing.assert_array_equal(other.probabilities, first.probabilities)
 
 
 def test_predictions_stream(loaded, source, monkeypatch):

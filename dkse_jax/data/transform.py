@@ -15,7 +15,8 @@ from dkse_jax.choices import NORMALISATIONS
 class Transform:
     """The parameters that turn an image into the network's input.
 
-    Autocontrast, if `levels` (see `autocontrast`); the largest centred square, scaled to size x
+    Conversion to sRGB by the image's ICC profile, if `colour_profiles`, when it is decoded;
+    autocontrast, if `levels` (see `autocontrast`); the largest centred square, scaled to size x
     size pixels (bilinear, antialiased); then (value / 255 - mean) / std for each channel.
     """
 
@@ -23,17 +24,27 @@ class Transform:
     levels: bool = False
     mean: tuple[float, float, float] = NORMALISATIONS["centred"][0]
     std: tuple[float, float, float] = NORMALISATIONS["centred"][1]
+    colour_profiles: bool = True
 
     @classmethod
     def of(cls, data_config: ConfigDict) -> "Transform":
         """Builds the transform of config.data."""
         size = round(data_config.image_size * data_config.evaluation_scale)
-        return cls(size, data_config.levels, *NORMALISATIONS[data_config.normalisation])
+        return cls(
+            size,
+            data_config.levels,
+            *NORMALISATIONS[data_config.normalisation],
+            data_config.colour_profiles,
+        )
 
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> "Transform":
-        """Inverts dataclasses.asdict after a round trip through JSON."""
-        return cls(saved["size"], saved["levels"], tuple(saved["mean"]), tuple(saved["std"]))
+        """Inverts dataclasses.asdict, of this or an earlier version, after a trip through JSON."""
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in ({"colour_profiles": False} | saved).items()
+        }
+        return cls(**values)
 
     def view(self, image: np.ndarray) -> np.ndarray:
         """Applies all but the normalisation, uint8 (H, W, 3) -> (size, size, 3)."""

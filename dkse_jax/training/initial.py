@@ -62,8 +62,11 @@ def _compare(parent: Trained, config: ConfigDict) -> None:
     """Logs a caution if the parent's images were normalised in another way."""
     ours, theirs = Transform.of(config.data), parent.transform
     if theirs != dataclasses.replace(ours, size=theirs.size):
+        names = ["normalisation", "levels"]
+        if theirs.colour_profiles != ours.colour_profiles:
+            names.append("colour_profiles")
         before, now = (
-            f"data.normalisation={data.normalisation}, data.levels={str(data.levels).lower()}"
+            ", ".join(f"data.{name}={str(data[name]).lower()}" for name in names)
             for data in (parent.config.data, config.data)
         )
         log(f"caution: {parent.workdir} was trained with {before}; this run has {now}")

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from dkse_jax.data.decode import BadImage, decode, decode_image
+from dkse_jax.data.formats import open_picture
 from tests.data.images import BLUE, GREEN, RED, WHITE, chunk, encode, picture, png, png_16bit
 
 
@@ -93,9 +94,11 @@ def test_short_texts_still_turn_a_png():
 def test_a_profile_of_any_length_is_known(size):
     profile = (b"profile " * size)[:size]
     iccp = (b"iCCP", b"ICC\0\0" + zlib.compress(profile, 1))
-    decoded = decode(with_chunks(encode(Image.fromarray(picture()), "PNG"), iccp))
-    np.testing.assert_array_equal(decoded.pixels, picture())
-    assert decoded.facts.profile == profile
+    data = with_chunks(encode(Image.fromarray(picture()), "PNG"), iccp)
+    np.testing.assert_array_equal(decode_image(data), picture())
+    opened = open_picture(data, None, 1)
+    opened.image.load()
+    assert opened.image.info["icc_profile"] == profile
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "GIF", "WEBP"])
