@@ -16,6 +16,7 @@ from PIL import Image
 
 from dkse_jax.console import with_progress
 from dkse_jax.data.decode import Facts, decode, read_image_file
+from dkse_jax.data.tools.tones import one_tone
 
 _SIDE = 32  # of a thumbnail
 _GRID = 8  # hashed cells along a side, each _SIDE // _GRID pixels wide
@@ -35,6 +36,7 @@ class ImageHash:
         file_hash: SHA-256 of the file.
         pixel_hash: SHA-256 of the decoded pixels and their shape.
         thumbnail: uint8 (32, 32), grey, for images of any proportions.
+        tone: of `one_tone`.
         facts: of the file.
     """
 
@@ -42,6 +44,7 @@ class ImageHash:
     file_hash: bytes
     pixel_hash: bytes
     thumbnail: np.ndarray
+    tone: str
     facts: Facts
 
 
@@ -68,13 +71,15 @@ def hash_image(path: str, name: str) -> ImageHash:
     decoded = decode(content, name=name)
     pixels = decoded.pixels
     height, width, _ = pixels.shape
+    picture = Image.fromarray(pixels)
     # BILINEAR averages over two thumbnail pixels, so that small images of two sizes agree.
-    grey = Image.fromarray(pixels).convert("L").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
+    grey = picture.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
     return ImageHash(
         size=(height, width),
         file_hash=hashlib.sha256(content).digest(),
         pixel_hash=hashlib.sha256(f"{height} x {width}".encode() + pixels.tobytes()).digest(),
         thumbnail=np.asarray(grey),
+        tone=one_tone(picture),
         facts=decoded.facts,
     )
 
