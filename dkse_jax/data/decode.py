@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import logging
 import os
+import re
 import stat
 import threading
 import warnings
@@ -14,12 +16,19 @@ from PIL.ExifTags import Base as ExifTag
 
 from dkse_jax.data.colour import read_profile
 from dkse_jax.data.formats import open_picture
-from dkse_jax.data.formats.rgb import upright_rgb
+from dkse_jax.data.formats.limits import room_for_pixels
+from dkse_jax.data.formats.rgb import TURNED, orientation, upright_rgb
 from dkse_jax.errors import UserError
 from dkse_jax.text import plain_text
 
-MAX_BYTES = 2**30  # MAX_PIXELS uncompressed pixels of four 16-bit channels are 0.72e9 bytes
+MAX_BYTES = 2**32  # the largest classic TIFF; a library may read a small level out of it
 _quiet = threading.Lock()
+_DECODER_CODE = re.compile(r"(decoder|codec) (error|configuration error).*")
+
+# A photograph of broken EXIF data is read all the same. Filters of the user's come first.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.", append=True)
+for _library in ("PIL", "tifffile"):
+    logging.getLogger(_library).setLevel(logging.CRITICAL)
 
 
 class BadImage(UserError):
@@ -31,7 +40,7 @@ class Facts:
     """What is known of an image file after it was decoded.
 
     Attributes:
-        size: stored width and height in pixels, before any reduction and turn.
+        size: width and height in pixels, upright, before any reduction.
         pictures: number of pictures in the file.
         profile: the name of the embedded ICC profile; "" without one.
         camera: make and model by the EXIF data; "" where they are not given.
@@ -132,6 +141,8 @@ def _refusing(name: str) -> Iterator[None]:
     except Exception as error:  # a broken file makes Pillow raise nearly any type
         strerror = error.strerror if isinstance(error, OSError) else None
         reason = strerror or str(error) or type(error).__name__
+        if _DECODER_CODE.fullmatch(reason):
+            reason = "it is damaged, or stored in a way that cannot be read"
     raise BadImage(plain_text(f'the image "{name}" cannot be read: {reason}'))
 
 
@@ -146,13 +157,15 @@ def _read(path: str | os.PathLike[str]) -> bytes:
 
 
 def _decode(content: bytes, min_side: int | None, page: int, profiles: bool) -> Decoded:
-    opened = open_picture(content, min_side, page)
-    with opened.image as image:
-        pixels = upright_rgb(image, profiles, opened.remarks)
-        profile = image.info.get("icc_profile")
-        name = read_profile(profile).name if profile else ""
-        remarks = tuple(opened.remarks)
-        return Decoded(pixels, Facts(opened.size, opened.pictures, name, _camera(image), remarks))
+    with room_for_pixels():
+        opened = open_picture(content, min_side, page)
+        with opened.image as image:
+            pixels = upright_rgb(image, profiles, opened.remarks)
+            size = opened.size[::-1] if orientation(image) in TURNED else opened.size
+            profile = image.info.get("icc_profile")
+            name = read_profile(profile).name if profile else ""
+            remarks = tuple(opened.remarks)
+            return Decoded(pixels, Facts(size, opened.pictures, name, _camera(image), remarks))
 
 
 def _camera(image: Image.Image) -> str:

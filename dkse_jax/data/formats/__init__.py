@@ -6,7 +6,7 @@ import re
 
 from PIL import Image, UnidentifiedImageError
 
-MAX_PIXELS = 89_478_485  # that are decoded of one image; Pillow's own limit for bombs
+from dkse_jax.data.formats.limits import MAX_PIXELS, MEGAPIXELS, TooManyPixels
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,7 +34,8 @@ class Opened:
 
     Attributes:
         image: a PIL image, perhaps not loaded yet; info["icc_profile"] holds an embedded profile.
-        size: stored width and height in pixels, before any reduction.
+        size: stored width and height in pixels, before any reduction; before the turn of an EXIF
+            orientation that `image` still has.
         pictures: number of pictures in the file.
         remarks: what a user should know of how it was read.
     """
@@ -51,13 +52,33 @@ def _format(
     return Format(name, tuple(suffixes.split()), re.compile(magic, re.DOTALL), reader, extra)
 
 
+# The first that matches counts. Those without a reader are here to be named.
 FORMATS = (
     _format("a JPEG", ".jpg .jpeg .jpe .jfif", rb"\xff\xd8\xff", "jpeg"),
-    _format("a PNG", ".png", rb"\x89PNG\r\n\x1a\n", "pillow"),
+    _format("a PNG", ".png", rb"\x89PNG\r\n\x1a\n", "png"),
     _format("a WebP image", ".webp", rb"RIFF....WEBP", "pillow"),
     _format("a GIF", ".gif", rb"GIF8[79]a", "pillow"),
     _format("a BMP", ".bmp", rb"BM", "pillow"),
     _format("a TIFF", ".tif .tiff", rb"II[*+]\0|MM\0[*+]", "pillow"),
+    _format("a JPEG XL image", ".jxl", rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"),
+    _format("a JPEG XR image", ".jxr .wdp .hdp", rb"II\xbc"),
+    _format("an OpenEXR image", ".exr", rb"\x76\x2f\x31\x01"),
+    _format("a Radiance HDR image", ".hdr", rb"#\?R"),
+    _format("a PNM image", ".pnm .pbm .pgm .ppm .pam .pfm", rb"P[1-7Ff][\s#]"),
+    _format("a GIMP file", ".xcf", rb"gimp xcf"),
+    _format("a DjVu document", ".djvu .djv", rb"AT&TFORM"),
+    _format("a DICOM image", ".dcm .dicom", rb".{128}DICM"),
+    _format("a FITS image", ".fits .fit", rb"SIMPLE  ="),
+    _format("an icon (ICO)", ".ico .cur", rb"\0\0[\x01\x02]\0"),
+    _format("a PostScript file (EPS)", ".eps .ps .ai", rb"%!PS|\xc5\xd0\xd3\xc6"),
+    _format("an SVG drawing", ".svg", rb"[^<]{0,9}(<[?!][^>]*>\s*)*<svg[\s>]"),
+    _format("a web page (HTML)", "", rb"(?i)[^<]{0,9}(<!doctype html|<html|<head)"),
+    _format("a ZIP archive", "", rb"PK\x03\x04"),
+    _format("a gzip archive", "", rb"\x1f\x8b"),
+    _format("a RAR archive", "", rb"Rar!\x1a\x07"),
+    _format("a video (MP4 or MOV)", "", rb"....(ftyp|moov|mdat|wide)"),
+    _format("a Git LFS pointer", "", rb"version https://git-lfs"),
+    _format("a file of macOS about another file", "", rb"\0\x05\x16\x07"),
 )
 SUFFIXES = frozenset(suffix for one in FORMATS if one.reader for suffix in one.suffixes)
 
@@ -80,11 +101,20 @@ def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
         ValueError: the reason why it cannot be read, in words for a user; libraries raise others.
     """
     found = identify(content)
-    if found is None or not found.reader:
-        names = ", ".join(one.name.split()[1] for one in FORMATS)
-        raise ValueError(f"it is not a {names} image" if found is None else f"it is {found.name}")
+    if found is None:
+        names = ", ".join(one.name.split()[1] for one in FORMATS if one.reader)
+        raise ValueError(f"it is not a {names} image")
+    if not found.reader:
+        remedy = "which is not read: convert it to TIFF, PNG or JPEG"
+        raise ValueError(f"it is {found.name}, {remedy if found.suffixes else 'no image'}")
     reader = importlib.import_module(f"{__name__}.{found.reader}")
     try:
         return reader.open_picture(content, min_side, page)
-    except UnidentifiedImageError as error:
+    except TooManyPixels as error:
+        width, height = error.size
+        raise ValueError(
+            f"it is {found.name} of {width:,} x {height:,} pixels, of which all would be decoded, "
+            f"and more than {MAX_PIXELS:,} are not: reduce it below {MEGAPIXELS} megapixels"
+        ) from error
+    except (SyntaxError, UnidentifiedImageError) as error:  # of Pillow's plugins
         raise ValueError(f"it is {found.name} of a kind that cannot be read") from error

@@ -15,6 +15,9 @@ _UPRIGHT = {  # EXIF orientation -> the operation that turns the stored pixels u
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+_LARGE = 2**22  # pixels
+_ROWS = 64  # that are copied at one time
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags
 
 
@@ -30,10 +33,9 @@ def upright_rgb(image: Image.Image, profiles: bool, remarks: list[str]) -> np.nd
     image.load()
     rgb = _to_rgb(image, profiles, remarks)
     # After load: Pillow turns a TIFF there itself and removes the tag.
-    orientation = _orientation(image)
-    if orientation in _UPRIGHT:
-        rgb = rgb.transpose(_UPRIGHT[orientation])
-    return np.array(rgb)
+    if (turn := orientation(image)) in _UPRIGHT:
+        rgb = rgb.transpose(_UPRIGHT[turn])
+    return _as_array(rgb)
 
 
 def _scale_transparent_colour(image: Image.Image) -> None:
@@ -79,12 +81,24 @@ def _grey_of_16_bit(image: Image.Image) -> Image.Image:
     return Image.fromarray(grey)
 
 
-def _orientation(image: Image.Image) -> int:
+def _as_array(rgb: Image.Image) -> np.ndarray:
+    """Copies the pixels of a large image row by row: Pillow's own way holds three copies."""
+    width, height = rgb.size
+    if width * height < _LARGE:
+        return np.array(rgb)
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _ROWS):
+        rows = slice(top, min(top + _ROWS, height))
+        pixels[rows] = np.asarray(rgb.crop((0, rows.start, width, rows.stop)))
+    return pixels
+
+
+def orientation(image: Image.Image) -> int:
     """Returns the EXIF orientation, 1 to 8; 1 (upright) where the EXIF data cannot be read."""
     try:
-        orientation = image.getexif().get(ExifTag.Orientation)
+        found = image.getexif().get(ExifTag.Orientation)
     except Warning:
         raise
     except Exception:  # broken EXIF data makes Pillow raise nearly any type
         return 1
-    return orientation if isinstance(orientation, int) else 1
+    return found if isinstance(found, int) else 1

@@ -1,0 +1,57 @@
+"""Images that tests of several formats encode."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+
+
+def encode(image, file_format, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def picture(height=48, width=64):
+    """Draws a smooth image, which JPEG keeps within a few grey levels, without symmetry."""
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
+    return np.stack([255 * x, 255 * y, 255 * (1 - x) * (1 - y)], axis=-1).astype(np.uint8)
+
+
+def chunk(tag, data):
+    return struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data))
+
+
+def png(bits, colour_type, rows, size, transparent=()):
+    """Encodes a PNG of a format that Pillow cannot write, from the packed bytes of each row."""
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", *size, bits, colour_type, 0, 0, 0))]
+    if transparent:
+        parts.append((b"tRNS", struct.pack(f">{len(transparent)}H", *transparent)))
+    parts += [(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows))), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+def png_16bit(colour_type, pixels, transparent=(), size=None):
+    """Encodes a 16-bit PNG; its header may state another size."""
+    rows = [row.astype(">u2").tobytes() for row in pixels]
+    return png(16, colour_type, rows, size or pixels.shape[1::-1], transparent)
+
+
+def tiff(bits, row, photometric, order="<", width=4, samples=1, deflate=False):
+    """Encodes a TIFF of one row, given as its packed bytes."""
+    row = zlib.compress(row) if deflate else row
+    tags = {256: width, 257: 1, 258: bits, 259: 8 if deflate else 1, 262: photometric}
+    tags |= {273: 0, 277: samples, 278: 1, 279: len(row)}
+    extra = struct.pack(order + f"{samples}H", *[bits] * samples) if samples > 1 else b""
+    start = 8 + 2 + 12 * len(tags) + 4
+    tags[273] = start + len(extra)
+    parts = [b"II*\0" if order == "<" else b"MM\0*", struct.pack(order + "IH", 8, len(tags))]
+    for tag, value in tags.items():
+        if tag == 258 and samples > 1:
+            parts.append(struct.pack(order + "HHII", tag, 3, samples, start))
+        else:
+            parts.append(struct.pack(order + "HHIHH", tag, 3, 1, value, 0))
+    return b"".join([*parts, struct.pack(order + "I", 0), extra, row])
