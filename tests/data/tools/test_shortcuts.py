@@ -70,7 +70,8 @@ def test_a_profile_is_named_with_its_numbers():
     (line,) = cautions([f"{i}.jpg" for i in range(360)], labels, facts)
     assert line == (
         'caution: the colour profile gives the class away for "engraving": of 120 images with'
-        ' "Adobe RGB (1998)" 118 are "engraving"; a network may learn where the images are from instead'
+        ' "Adobe RGB (1998)" 118 are "engraving"; a network may learn where the images are from'
+        " instead"
     )
 
 
