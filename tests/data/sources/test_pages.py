@@ -149,7 +149,6 @@ def test_the_pages_of_a_pdf_are_read(tmp_path):
     with (tmp_path / "in" / "metadata.csv").open("a") as file:
         file.write("\nval.pdf#4,ink,,val")
     val = load_folder(str(tmp_path / "in"), **OPTIONS)["val"]
-    with pytest.raises(
-        UserError, match=r'val\.pdf#4" cannot be read: it has 3 pictures, and no number 4'
-    ):
+    reason = "it has 3 pictures, and no number 4"
+    with pytest.raises(UserError, match=rf'val\.pdf#4" cannot be read: {reason}'):
         val.read(3, None)
