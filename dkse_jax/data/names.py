@@ -17,6 +17,7 @@ _INVISIBLE = re.compile(
     r"\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0100-\U000e01ef]"
 )
 _PAGE = re.compile(r"(.+(\.\w+))#([1-9][0-9]*)", re.DOTALL)
+_NUMBER = re.compile(r"0*([0-9]+)(\.0+)?")
 _ENDS = re.compile(r"^[\s\u200c\u200d]+|[\s\u200c\u200d]+$")
 
 
@@ -64,3 +65,20 @@ def check_alike(kind: str, names: Iterable[str], where: str, report: Report = re
                 f'the {kind} "{other}" and "{name}" of {where} differ only in case, spaces or a '
                 "final dot: give both one name, or names that differ in more"
             )
+
+
+def spelt_alike(kind: str, names: Iterable[str]) -> list[str]:
+    """Returns a sentence about each name that is the same number as an earlier one: 1, 01, 1.0.
+
+    Args:
+        kind: what the names are of, such as "classes".
+        names: results of `clean`.
+    """
+    first: dict[str, str] = {}
+    return [
+        f'the {kind} "{other}" and "{name}" are one number: if they are one of the {kind}, give '
+        "both one name"
+        for name in names
+        if (found := _NUMBER.fullmatch(name))
+        and (other := first.setdefault(found[1], name)) != name
+    ]

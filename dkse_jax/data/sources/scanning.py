@@ -97,14 +97,15 @@ def scan(root: str, report: Report) -> Scan:
 def _entries(folder: str, report: Report) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return list(entries)
+            return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         report(f'the folder "{folder}" cannot be read: {error.strerror}')
         return []
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _SYSTEM or name.lower() in _SNAPSHOTS
+    # "~$" begins the names of Excel's notes on who has a table open.
+    return name.startswith((".", "~$")) or name.lower() in _SYSTEM or name.lower() in _SNAPSHOTS
 
 
 def _count_hidden(entry: os.DirEntry[str], name: str, counts: LeftOut) -> None:
