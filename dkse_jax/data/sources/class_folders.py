@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from dkse_jax.data.formats import SUFFIXES
 from dkse_jax.data.names import clean
@@ -105,10 +105,17 @@ def check_class_folders(
         return
     class_names = found.tops()
     name = class_names[0]
-    if alone and len(class_names) == 1 and (table := _or_table(found)):
-        refuse(f'"{found.root}" has only the class "{name}"{table}')
-    if alone and len(class_names) == 1 and len(found.folders) > 1:
-        refuse(f'"{found.root}" has only the class "{name}"; did you mean "{_path(found, name)}"?')
+    if alone and len(class_names) == 1:
+        inner = f'; did you mean "{_path(found, name)}"?' if len(found.folders) > 1 else ""
+        if remedy := _or_table(found) + inner:
+            refuse(f'"{found.root}" has only the class "{name}"{remedy}')
+    inner_splits = {split_of_folder(e.id.split("/")[1]) for e in examples if e.id.count("/") > 1}
+    if are_paired(inner_splits):
+        report(
+            f'the class folders of "{found.root}" hold folders of splits, which are no splits '
+            "there: put splits above classes (train/ink, test/ink), or give them in the column "
+            "split of metadata.csv"
+        )
     for name in sorted(set(class_names) - {example.id.split("/")[0] for example in examples}):
         kinds = Counter(suffix_of(file) for file in found.files if file.startswith(f"{name}/"))
         others = f" that are read, but {named(kinds)}" if kinds else ""
@@ -163,7 +170,7 @@ def _split_folders(found: Scan, classes_of: dict[str, set[str]]) -> dict[str, st
     """Returns the split of each folder in the root that holds images; {} if they are classes."""
     splits = {top: split for top in sorted(classes_of) if (split := split_of_folder(top))}
     others = sorted(set(classes_of) - set(splits))
-    paired = "train" in splits.values() and len(set(splits.values())) > 1
+    paired = are_paired(splits.values())
     if others and not paired and not _are_alike(classes_of, splits):
         return {}
     for top in splits if len(splits) > 1 else ():
@@ -204,6 +211,28 @@ def _split_folders(found: Scan, classes_of: dict[str, set[str]]) -> dict[str, st
                 "one of them to train, val or test"
             )
     return splits
+
+
+def are_paired(splits: Collection[str]) -> bool:
+    """Returns whether results of `split_of_folder` are those of folders that must be splits."""
+    return "train" in splits and not {"val", "test"}.isdisjoint(splits)
+
+
+def check_rows(found: Scan, examples: Sequence[Example], report: Report) -> None:
+    """Reports a table without splits whose files lie in folders of splits.
+
+    Args:
+        found: all files.
+        examples: of the table.
+        report: receives a sentence.
+    """
+    tops = sorted({example.id.split("/")[0] for example in examples if "/" in example.id})
+    of_splits = [top for top in tops if split_of_folder(top)]
+    if not examples[0].split and are_paired(set(map(split_of_folder, of_splits))):
+        report(
+            f'the metadata of "{found.root}" give no splits, but name files in folders of splits '
+            f"({', '.join(of_splits)}): add the column split, or rename the folders"
+        )
 
 
 def _are_alike(classes_of: dict[str, set[str]], splits: dict[str, str]) -> bool:

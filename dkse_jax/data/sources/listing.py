@@ -15,6 +15,7 @@ from dkse_jax.data.formats import SUFFIXES
 from dkse_jax.data.formats.suffixes import PICTURE_SUFFIXES
 from dkse_jax.data.sources.class_folders import (
     check_class_folders,
+    check_rows,
     read_class_folders,
     split_of_folder,
 )
@@ -86,7 +87,9 @@ def list_root(
         names = ", ".join(map(posixpath.basename, tables))
         where = f"in the rows of {names}" if tables else f"({', '.join(sorted(SUFFIXES))})"
         refuse(f'"{root}" has no images {where}{lines}')
-    if check_folders and not tables:
+    if check_folders and tables:
+        check_rows(found, examples, report)
+    elif check_folders:
         check_class_folders(found, examples, report, alone)
     given = ""
     if examples[0].split:

@@ -5,7 +5,7 @@ import posixpath
 from collections.abc import Iterator, Sequence
 
 from dkse_jax.data.names import check_alike, nfc, page_of, spelt_alike, split_page
-from dkse_jax.data.sources.class_folders import split_of_folder
+from dkse_jax.data.sources.class_folders import are_paired, split_of_folder
 from dkse_jax.data.sources.example import Example
 from dkse_jax.data.sources.left_out import LeftOut
 from dkse_jax.data.sources.listing import Listing, list_root
@@ -110,7 +110,7 @@ def _check_together(
             alike = [*other, *(group for group in one if group not in other)]
             check_alike("groups", alike, where, report)
     splits = {split_of_folder(os.path.basename(os.path.abspath(root))) for root in roots}
-    if not listings[0].given and "train" in splits and splits & {"val", "test"}:
+    if not listings[0].given and are_paired(splits):
         refuse(
             f"the roots {where} are splits by their names, which roots do not give: name the "
             "folder above them, where they are its only folders, or rename them"

@@ -1,9 +1,14 @@
 """Folders and tables as other tools, file servers and public data sets leave them."""
 
+import errno
+import os
+import types
+
 import pytest
 
 from configs import base
-from dkse_jax.data.sources import load_all, load_splits
+from dkse_jax.data.names import spelt_alike
+from dkse_jax.data.sources import load_all, load_splits, scanning
 from dkse_jax.data.sources.class_folders import split_of_folder
 from dkse_jax.data.sources.folder import list_folder
 from dkse_jax.data.sources.roots import roots_of
@@ -87,6 +92,7 @@ def test_a_class_of_the_name_of_a_split_is_named(tmp_path):
     [
         (["1.jpg", "2.jpg"], "has images but no class folders"),
         (["images/1.jpg", "images/2.jpg"], 'has only the class "images"'),
+        (["images/ink/1.jpg", "images/oil/2.jpg"], 'has only the class "images"'),
         (["train/1.jpg", "test/2.jpg"], "are splits, not classes: .*metadata.csv"),
     ],
 )
@@ -206,12 +212,82 @@ def test_numbers_in_several_spellings_are_trouble(tmp_path):
     rows = [(n, f"0{int(n[0]) % 2}", "3.0" if i == 9 else f"1.{i}0") for i, n in enumerate(names)]
     write(tmp_path / "b" / "metadata.csv", rows, columns)
     lines = listed(f"{tmp_path}/a,{tmp_path}/b").troubles
-    assert [line.split(": if they are one")[0] for line in lines] == [
-        'the classes "0" and "00" are one number',
-        'the classes "01" and "1" are one number',
-        'the groups "1" and "1.00" are one number',
-        'the groups "3" and "3.0" are one number',
+    assert [line.split(" look like one in two spellings: if they are")[0] for line in lines] == [
+        'the classes "0" and "00"',
+        'the classes "01" and "1"',
+        'the groups "1" and "1.00"',
+        'the groups "3" and "3.0"',
     ]
+
+
+@pytest.mark.parametrize(
+    ("names", "count"),
+    [
+        (("oil painting", "oil_painting", "oil-painting"), 2),
+        (("ink", "\uff49\uff4e\uff4b"), 1),
+        (("oil\u2013painting", "Oil_Painting"), 1),
+        (("oil_painting", "Oil_Painting", "oil_painting."), 0),  # which are refused
+        (
+            (
+                "oil painting",
+                "oilpainting",
+                "12.1",
+                "12.10",
+                "12-1",
+                "121",
+                "1",
+                "-1",
+                "Maße",
+                "Masse",
+            ),
+            0,
+        ),
+    ],
+)
+def test_names_that_may_be_one_in_two_spellings(names, count):
+    assert len(spelt_alike("classes", names)) == count
+
+
+@pytest.mark.parametrize("inner", [("train", "test"), ("Training", "02 val", "photos")])
+def test_splits_inside_class_folders_are_refused(tmp_path, inner):
+    touch(tmp_path, *in_folders("ink", "oil", inner=inner))
+    with pytest.raises(UserError, match=r"hold folders of splits.*: put splits above classes"):
+        listed(tmp_path)
+    assert len(load_all(str(tmp_path), ("ink", "oil"))) == 8 * len(inner)
+
+
+@pytest.mark.parametrize("tops", [("train", "test"), ("Training", "validation", "other")])
+def test_a_table_without_splits_of_files_in_folders_of_splits_is_refused(tmp_path, tops):
+    names = in_folders(*tops)
+    touch(tmp_path, *names)
+    write(tmp_path / "metadata.csv", [(name, name.split("/")[1]) for name in names])
+    with pytest.raises(
+        UserError, match=r"in folders of splits \(T?t?\w+, \w+\): add the column sp"
+    ):
+        listed(tmp_path)
+    assert len(load_all(str(tmp_path), ("ink", "oil"))) == len(names)
+    rows = [(n, n.split("/")[1], split_of_folder(n.split("/")[0]) or "val") for n in names]
+    write(tmp_path / "metadata.csv", rows, ("file_name", "label", "split"))
+    assert listed(tmp_path).given == "metadata.csv"
+
+
+def test_a_folder_that_cannot_be_read_is_not_called_empty(tmp_path, monkeypatch):
+    touch(tmp_path, *classes(names=("ink", "oil", "wash")), "train/1.jpg")
+    closed = {str(tmp_path / "oil")}
+
+    def scandir(path):
+        if path in closed:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return os.scandir(path)
+
+    monkeypatch.setattr(scanning, "os", types.SimpleNamespace(**{**vars(os), "scandir": scandir}))
+    mistakes = []
+    listed(tmp_path, mistakes.append)
+    assert mistakes[0] == f'the folder "{tmp_path}/oil" cannot be read: Permission denied'
+    assert not any("has no images" in line for line in mistakes)
+    closed.add(str(tmp_path))
+    with pytest.raises(UserError, match=f'^the folder "{tmp_path}" cannot be read: Permission den'):
+        listed(tmp_path, mistakes.append)
 
 
 def test_groups_of_two_roots_that_are_alike_are_refused(tmp_path):
