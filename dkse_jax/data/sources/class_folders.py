@@ -63,7 +63,7 @@ def read_class_folders(found: Scan) -> tuple[list[Example], list[str]]:
         if not clean(name.split("/")[-1]):
             refuse(f'the class folder "{_path(found, name)}" has a name of spaces alone')
     notes = [
-        f'"{name}" is not read: only a table named metadata gives labels'
+        f'"{found.files[name]}" is not read: only a table named metadata gives labels'
         for name in _other_tables(found)
         if not name.lower().startswith("metadata")  # which the listing reports
     ]

@@ -106,7 +106,7 @@ def test_a_refused_folder_names_the_table_that_may_have_the_labels(
 
 def test_tables_of_other_names_are_named(tmp_path):
     touch(tmp_path, *classes(), "labels.csv", "ink/notes.csv", "data.tar.gz", "~$labels.xlsx")
-    note = '"labels.csv" is not read: only a table named metadata gives labels'
+    note = f'"{tmp_path}/labels.csv" is not read: only a table named metadata gives labels'
     assert listed(tmp_path).remarks()[0] == note
     assert len(listed(tmp_path).remarks()) == 2
     for name in ("metadata.csv.txt", "Metadata (1).csv", "metadata_final.xlsx"):
