@@ -78,6 +78,12 @@ FIELDS: dict[str, Field] = {
     "data.evaluation_scale": Field(
         1.0, within("[1, 4]"), "evaluation resolution, as a multiple of image_size"
     ),
+    "data.views": Field(
+        "centre",
+        one_of(*choices.VIEWS),
+        "what evaluation sees of an image: the largest centred square, or squares that cover it,"
+        " whose log-probabilities are averaged",
+    ),
     "data.classes": Field(0, _CLASSES, "number of classes used, the first by name"),
     "data.on_bad_image": Field(
         "error", one_of("error", "skip"), "whether an unreadable image ends the run"

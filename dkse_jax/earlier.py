@@ -18,7 +18,7 @@ _RETIRED: dict[str, Any] = {
     "log.progress_seconds": None,
 }
 # Later fields, with the values that do what versions without them did.
-ADDED: dict[str, Any] = {"data.colour_profiles": False}
+ADDED: dict[str, Any] = {"data.colour_profiles": False, "data.views": "centre"}
 
 
 def update(config: ConfigDict) -> None:

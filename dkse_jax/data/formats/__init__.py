@@ -88,7 +88,7 @@ FORMATS = (
     _format("a DjVu document", ".djvu .djv", rb"AT&TFORM"),
     _format("a DICOM image", ".dcm .dicom", rb".{128}DICM"),
     _format("a FITS image", ".fits .fit", rb"SIMPLE  ="),
-    _format("an icon (ICO)", ".ico .cur", rb"\0\0[\x01\x02]\0"),
+    _format("an icon (ICO)", ".ico .cur", rb"\0\0[\x01\x02]\0[^\0]"),
     _format("a PostScript file (EPS)", ".eps .ps .ai", rb"%!PS|\xc5\xd0\xd3\xc6"),
     _format("an SVG drawing", ".svg", rb"[^<]{0,9}(<[?!][^>]*>\s*)*<svg[\s>]"),
     _format("a web page (HTML)", "", rb"(?i)[^<]{0,9}(<!doctype html|<html|<head)"),

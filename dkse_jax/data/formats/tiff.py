@@ -159,6 +159,8 @@ def _is_right(image: TiffImageFile) -> bool:
     if tags.get(_PLANAR, 1) == 2 and len(bits) > 1:
         if image.mode in ("LA", "La", "PA") or (len(extras) > 1 and any(extras)):
             return False
+        if image.mode == "LAB" and is_packed:
+            return False
         if not is_packed and (
             image.mode not in _PLANES or set(bits) != {8} or _ASSOCIATED in extras
         ):

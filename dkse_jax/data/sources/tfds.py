@@ -184,6 +184,12 @@ def _check_features(
             raise UserError(
                 f'{field}="{key}" is not {meaning} in {builder.name}' + nearest(key, fitting)
             )
+    dtype = np.dtype(features[image_key].np_dtype)
+    if dtype not in (np.uint8, np.uint16):
+        raise UserError(
+            f'image_key="{image_key}" of {builder.name} has the dtype {dtype}, whose white is not'
+            " known: prepare the data set again with images of uint8 or uint16"
+        )
     if label_key is not None and not features[label_key].num_classes:
         raise UserError(f'label_key="{label_key}" of {builder.name} has no class names')
 

@@ -22,6 +22,7 @@ from dkse_jax.data.sources.roots import roots_of
 from dkse_jax.data.split_checks import cautions, check_apart, check_splits
 from dkse_jax.data.splits import SPLITS, check_shares
 from dkse_jax.data.tools.duplicates import DuplicateSet, ImageHash, find_duplicates, hash_image
+from dkse_jax.data.tools.shortcuts import described
 from dkse_jax.data.transform import min_side_for_crops
 from dkse_jax.errors import UserError
 from dkse_jax.text import plain_text
@@ -72,14 +73,22 @@ def check(root: str, *, seed: int, val_percent: float, test_percent: float, imag
     if hashes:
         _log("", *_sizes(list(hashes.values()), image_size))
     readable = [examples[i] for i in hashes]
+    facts = [one.facts for one in hashes.values()]
+    _log(*described([e.id for e in readable], [e.label for e in readable], facts))
     _log(*_further_pictures(readable, list(hashes.values())))
+    tones = [
+        f'"{example.id}" ({", ".join(_cell(example))}): {one.tone}'
+        for example, one in zip(readable, hashes.values(), strict=True)
+        if one.tone
+    ]
     duplicates = find_duplicates(list(hashes.values()))
-    return _log_problems(mistakes, refusals, duplicates, readable)
+    return _log_problems(mistakes, refusals, tones, duplicates, readable)
 
 
 def _log_problems(
     mistakes: Sequence[str],
     refusals: Sequence[str],
+    tones: Sequence[str],
     duplicates: Sequence[DuplicateSet],
     examples: Sequence[Example],
 ) -> int:
@@ -99,6 +108,7 @@ def _log_problems(
     problems_of = {
         "mistakes in the folder": mistakes,
         "images that cannot be read": refusals,
+        "pictures that are all but one tone": tones,
         "pictures in more than one split": across_splits,
         "pictures in more than one class": across_classes,
     }

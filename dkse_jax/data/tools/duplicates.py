@@ -19,6 +19,7 @@ from dkse_jax.console import with_progress
 from dkse_jax.data.decode import Facts, decode, read_image_file
 from dkse_jax.data.formats.limits import room_for_one
 from dkse_jax.data.identity import content_digest
+from dkse_jax.data.tools.tones import one_tone
 
 _SIDE = 32  # of a thumbnail
 _ROWS = 256  # that are converted at one time
@@ -39,6 +40,7 @@ class ImageHash:
         file_hash: of the file, and the page in it.
         pixel_hash: SHA-256 of the decoded pixels and their shape.
         thumbnail: uint8 (32, 32), grey, for images of any proportions.
+        tone: of `one_tone`.
         facts: of the file.
     """
 
@@ -46,6 +48,7 @@ class ImageHash:
     file_hash: bytes
     pixel_hash: bytes
     thumbnail: np.ndarray
+    tone: str
     facts: Facts
 
 
@@ -86,24 +89,27 @@ def _hash(path: str, name: str, page: int, min_side: int | None) -> ImageHash:
     height, width, _ = pixels.shape
     pixel_hash = hashlib.sha256(f"{height} x {width}".encode())
     pixel_hash.update(pixels)
+    grey, levels = _grey_and_levels(pixels)
     # BILINEAR averages over two thumbnail pixels, so that small images of two sizes agree.
-    grey = Image.fromarray(_grey(pixels)).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
+    thumbnail = Image.fromarray(grey).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
     return ImageHash(
         size=decoded.facts.size[::-1],
         file_hash=content_digest(content, page),
         pixel_hash=pixel_hash.digest(),
-        thumbnail=np.asarray(grey),
+        thumbnail=np.asarray(thumbnail),
+        tone=one_tone(levels),
         facts=decoded.facts,
     )
 
 
-def _grey(pixels: np.ndarray) -> np.ndarray:
-    """Converts to grey in parts, (H, W, 3) -> (H, W): Pillow copies what it converts."""
-    parts = [
-        np.asarray(Image.fromarray(pixels[top : top + _ROWS]).convert("L"))
-        for top in range(0, len(pixels), _ROWS)
-    ]
-    return np.concatenate(parts)
+def _grey_and_levels(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns pixels (H, W, 3) in grey (H, W), and how many have each level, (3, 256)."""
+    grey, levels = [], np.zeros((3, 256), int)
+    for top in range(0, len(pixels), _ROWS):
+        part = Image.fromarray(pixels[top : top + _ROWS])  # Pillow copies what it converts
+        grey.append(np.asarray(part.convert("L")))
+        levels += np.array(part.histogram()).reshape(3, 256)
+    return np.concatenate(grey), levels
 
 
 def find_duplicates(hashes: Sequence[ImageHash]) -> list[DuplicateSet]:

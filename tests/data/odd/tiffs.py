@@ -60,7 +60,8 @@ def colours(bits, rng):
     deep = picture(rng)
     stored = (deep >> (16 - bits)).astype(np.uint8 if bits <= 8 else np.uint16)
     options = {"photometric": "rgb"} | ({} if bits in (8, 16) else {"bitspersample": bits})
-    return stored, options, bytes_of(deep), 0.6
+    true = stored >> (bits - 8) if bits >= 8 else stored * (255 // (2**bits - 1))
+    return stored, options, true.astype(np.uint8), 0.6
 
 
 def transparent(bits, extra, channels, rng):
@@ -93,8 +94,8 @@ def separated(bits, extra, rng):
         spot = (slope(deep) >> 8).astype(np.uint8)
         stored = np.concatenate([stored, spot[..., None]], -1)
         options["extrasamples"] = [extra]
-    if extra == "unassalpha":
-        true = on_white(true, spot / 255)
+    if extra == "unassalpha":  # composed as inks, before these become colours
+        true = of_inks((stored[..., :4] * (spot / 255)[..., None]).astype(np.uint8))
     return stored.astype(np.uint16) * 257 if bits == 16 else stored, options, true, 1
 
 
@@ -105,14 +106,15 @@ def cielab(bits, rng):
         stored = np.round(lab * [2.55, 1, 1]).astype(int).astype(np.uint8)
     else:
         stored = np.round(lab * [655.35, 256, 256]).astype(int).astype(np.uint16)
-    return stored, {"photometric": "cielab"}, bytes_of(deep), 3
+    # Pillow converts 8 bits of a and b, in which dark colours are far apart.
+    return stored, {"photometric": "cielab"}, bytes_of(deep), 3 if bits == 8 else 5
 
 
 def numbers(dtype, channels, rng):
     pixels = picture(rng)[..., :channels].squeeze()
     pixels = pixels / 65_535 if np.dtype(dtype).kind == "f" else pixels
     options = {"photometric": "rgb" if channels == 3 else "minisblack"}
-    return pixels.astype(dtype), options, None, "no known white"
+    return pixels.astype(dtype), options, None, "its .*pixels have no known white"
 
 
 KINDS = {
@@ -143,8 +145,9 @@ def layout(kind, pixels, number, rng):
     page = dict(SHAPES[rng.integers(len(SHAPES))])
     # The first try of a kind is not compressed, which is where readers differ most.
     compression = COMPRESSIONS[rng.integers(len(COMPRESSIONS))] if number else None
+    order = "<>"[rng.integers(2)]
     if kind in ("grey-2", "grey-4", "grey-12", "white-is-zero-4"):
-        compression = None  # tifffile packs bits without compression only
+        compression, order = None, "<"  # tifffile packs others wrong, or not at all
     elif pixels.dtype != bool and compression in ("lzw", "deflate", "zstd") and rng.random() < 0.5:
         page["predictor"] = True
     if compression:
@@ -154,7 +157,6 @@ def layout(kind, pixels, number, rng):
         page["planarconfig"] = "separate" if planar else "contig"
     orientation = int(rng.integers(1, 9)) if rng.random() < 0.4 else 1
     page["extratags"] = [(274, 3, 1, orientation, True)]
-    order = "<>"[rng.integers(2)]
     return page, {"byteorder": order, "bigtiff": bool(rng.random() < 0.2)}, TURNS[orientation]
 
 
@@ -170,14 +172,15 @@ for _kind, _number in itertools.product(KINDS, range(4)):
     case(f"tiff {_kind} {_number}")(functools.partial(combination, _kind, _number))
 
 
-def odd_bits(bits, number, rng):
+def odd_bits(bits, big, rng):
     pixels, options, true, bound = colours(bits, rng)
-    file = {"byteorder": "<>"[number]}
-    return Odd(encode((pixels, options), **file), true, bound)
+    return Odd(encode((pixels, options), bigtiff=big), true, bound)
 
 
-for _bits, _number in itertools.product((4, 10, 12), range(2)):
-    case(f"tiff rgb of {_bits} bits {_number}")(functools.partial(odd_bits, _bits, _number))
+for _bits, _big in itertools.product((4, 10, 12), (False, True)):
+    case(f"{'bigtiff' if _big else 'tiff'} rgb of {_bits} bits")(
+        functools.partial(odd_bits, _bits, _big)
+    )
 
 
 def no_white(dtype, channels, rng):
