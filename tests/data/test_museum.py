@@ -73,7 +73,8 @@ def test_a_scanned_page_keeps_its_pixels(resolution):
     decoded = decode(data, page=2)
     assert (decoded.facts.size, decoded.facts.pictures) == ((96, 160), 2)
     assert difference(decoded.pixels, gradient(160, 96)) < 1.5
-    assert decode_image(data, 40).shape == (40, 67, 3)
+    reduced = np.asarray(Image.fromarray(gradient(96, 160)).reduce(2))
+    assert difference(decode_image(data, 40), reduced) < 1.5
     assert decode_image(data, 500).shape == (96, 160, 3)  # no pixels are made up
     with pytest.raises(BadImage, match="it has 2 pictures, and no number 3"):
         decode_image(data, page=3)
