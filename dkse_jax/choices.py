@@ -23,6 +23,7 @@ ATTENTIONS = ("dkse", "se", "sk", "none")
 FORMS = ("auto", "plain", "fast")  # of each op: dkse_jax/ops/forms.py
 DTYPES = ("float32", "bfloat16")
 SOURCES = ("synthetic", "folder", "records", "tfds")
+VIEWS = ("centre", "tiles")
 # Mean and standard deviation of each channel, for values from 0 to 1. Published weights expect
 # those of their training: Inception-v4 the last, all others ImageNet's.
 NORMALISATIONS = {

@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dkse_jax import choices
+from dkse_jax import choices, earlier
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.markdown import table
 from dkse_jax.rules import Field, Rule, conflicts, one_of, within
@@ -63,17 +63,26 @@ FIELDS: dict[str, Field] = {
     "data.root": Field(
         "",
         _ANY,
-        "folder: the images; records: what dkse-pack wrote, a folder or gs:// or s3://; tfds: its"
-        " data_dir, if not the default one",
+        "folder: the images, or several folders with commas between them; records: what dkse-pack"
+        " wrote, a folder or gs:// or s3://; tfds: its data_dir, if not the default one",
         effect=False,
     ),
     "data.image_size": Field(299, _COUNT, "side in pixels of the square images of training"),
+    "data.colour_profiles": Field(
+        True, _ANY, "convert colours to sRGB by the ICC profile that an image embeds"
+    ),
     "data.levels": Field(False, _ANY, "stretch each channel of an image to black and white first"),
     "data.normalisation": Field(
         "centred", one_of(*choices.NORMALISATIONS), "published weights need imagenet or inception"
     ),
     "data.evaluation_scale": Field(
         1.0, within("[1, 4]"), "evaluation resolution, as a multiple of image_size"
+    ),
+    "data.views": Field(
+        "centre",
+        one_of(*choices.VIEWS),
+        "what evaluation sees of an image: the largest centred square, or squares that cover it,"
+        " whose log-probabilities are averaged",
     ),
     "data.classes": Field(0, _CLASSES, "number of classes used, the first by name"),
     "data.on_bad_image": Field(
@@ -142,18 +151,6 @@ FIELDS: dict[str, Field] = {
     "optimizer.clip_norm": Field(1.0, _NOT_NEGATIVE, "of the whole gradient; 0 for none"),
     "eval.batch_size": Field(64, _COUNT, "over all devices", effect=False),
     "log.tensorboard": Field(True, _ANY, "event files, if tensorboardX is installed", effect=False),
-}
-
-# Former fields that are constants now, with their values; None if no value changed a result.
-_RETIRED: dict[str, Any] = {
-    "model.gate": "shared_sigmoid",
-    "model.branch_norm": "bn_relu",
-    "model.norm_placement": "all",
-    "augment.crop_ratio": 4 / 3,
-    "optimizer.name": "sgd",
-    "optimizer.weight_decay": None,
-    "eval.bootstrap_samples": 1000,
-    "log.progress_seconds": None,
 }
 
 
@@ -239,25 +236,23 @@ def from_json(text: str) -> ConfigDict:
     if not isinstance(tree, dict):
         raise UserError("the saved config is damaged: it holds no fields")
     config = ConfigDict(tree)
-    _drop_retired(config)
+    earlier.update(config)
     validate(config)
     return config.lock()
 
 
-def _drop_retired(config: ConfigDict) -> None:
-    """Deletes former fields; raises UserError for a value that is no longer supported."""
-    values = fields(config)
-    retired = [name for name in _RETIRED if name in values]
-    mistakes = [
-        f"config.{name} is {values[name]!r}, but this version supports only {_RETIRED[name]!r}"
-        for name in retired
-        if _RETIRED[name] not in (None, values[name])
-    ]
-    if mistakes:
-        raise UserError(*mistakes)
-    for name in retired:
-        section, key = name.split(".")
-        del config[section][key]
+def kept(saved: ConfigDict, new: ConfigDict) -> dict[str, Any]:
+    """Returns the fields that a run of `saved` keeps when it is resumed with another config.
+
+    The defaults of later fields would forbid to resume a run of an earlier version by its own
+    command. So such a field keeps what earlier versions did, where the new config has its default.
+    """
+    old_values, new_values = fields(saved), fields(new)
+    return {
+        name: value
+        for name, value in earlier.ADDED.items()
+        if old_values[name] == value != new_values[name] == FIELDS[name].default
+    }
 
 
 def differences(saved: ConfigDict, new: ConfigDict) -> list[str]:

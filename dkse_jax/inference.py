@@ -1,7 +1,7 @@
 """Inference on many images: weights folded once, batches of one shape, streamed results."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from dkse_jax.data.pipeline import Images, evaluation_batches
+from dkse_jax.data.pipeline import Batch, Images, evaluation_batches, tile_batches
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.distributed import watch
 from dkse_jax.models.fold import fold
@@ -21,6 +21,7 @@ from dkse_jax.sharding import (
     round_up_to_devices,
     to_global_array,
 )
+from dkse_jax.tiles import over_images, packed
 
 Classify = Callable[..., jax.Array]
 Forward = Callable[[Any], Classify]
@@ -46,6 +47,18 @@ def make_forward(model: nn.Module, transform: Transform, mesh: Mesh) -> Forward:
     return forward
 
 
+def mean_of_views(results: np.ndarray) -> np.ndarray:
+    """Averages the results (V, ...) of an image's views in float32."""
+    return results.mean(axis=0, dtype=np.float32).astype(results.dtype)
+
+
+def mean_log_probabilities(results: np.ndarray) -> np.ndarray:
+    """Averages the log-probabilities (V, K) of an image's views; the probabilities sum to 1."""
+    mean = mean_of_views(results)
+    shifted = mean - mean.max()
+    return shifted - np.log(np.exp(shifted).sum())
+
+
 def stream(
     function: Classify,
     images: Images,
@@ -54,6 +67,7 @@ def stream(
     *,
     batch_size: int,
     threads: int,
+    mean: Callable[[np.ndarray], np.ndarray] = mean_of_views,
 ) -> Iterator[Any]:
     """Yields the function's results for each batch of images, in order, without padding.
 
@@ -69,20 +83,35 @@ def stream(
         mesh: the devices of the function.
         batch_size: B, rounded up to a multiple of the number of devices.
         threads: number of threads that read images.
+        mean: the average (...) of results (V, ...) over an image's views, where it has several.
 
     Raises:
         BadImage: an image that cannot be read.
     """
     batch_size = round_up_to_devices(batch_size, mesh)
-    sent: tuple[Any, np.ndarray] | None = None
+    rows = local_indices(mesh, batch_size)
     done = 0
-    batches = evaluation_batches(
-        images,
-        transform,
-        batch_size=batch_size,
-        threads=threads,
-        rows=local_indices(mesh, batch_size),
-    )
+    if transform.views == "tiles":
+        tiled = tile_batches(images, transform, batch_size=batch_size, threads=threads, rows=rows)
+        calls = _calls(function, packed(tiled, batch_size, mesh), batch_size, mesh)
+        parts = over_images(calls, mean)
+    else:
+        batches = evaluation_batches(
+            images, transform, batch_size=batch_size, threads=threads, rows=rows
+        )
+        parts = (results for results, _ in _calls(function, batches, batch_size, mesh))
+    for part in parts:
+        done += len(jax.tree.leaves(part)[0])
+        yield part
+    if done != len(images):
+        raise AssertionError(f"{done} results for {len(images)} examples")
+
+
+def _calls(
+    function: Classify, batches: Iterable[Batch], batch_size: int, mesh: Mesh
+) -> Iterator[tuple[Any, Batch]]:
+    """Yields the function's results for each batch, without padding, and the batch."""
+    sent: tuple[Any, Batch] | None = None
     for batch in batches:
         pixels = to_global_array(batch["image"], batch_size, mesh)
         with contextlib.nullcontext() if sent else watch.pause():  # the first call may compile
@@ -90,13 +119,11 @@ def stream(
         watch.heartbeat()
         if sent:
             yield _fetched(*sent)
-        sent = results, batch["real"]
-        done += int(batch["real"].sum())
+        sent = results, batch
     if sent:
         yield _fetched(*sent)
-    if done != len(images):
-        raise AssertionError(f"{done} results for {len(images)} examples")
 
 
-def _fetched(results: Any, real: np.ndarray) -> Any:
-    return jax.tree.map(lambda array: array[real], jax.device_get(results))
+def _fetched(results: Any, batch: Batch) -> tuple[Any, Batch]:
+    real = batch["real"]
+    return jax.tree.map(lambda array: array[real], jax.device_get(results)), batch

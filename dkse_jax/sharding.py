@@ -1,7 +1,8 @@
 """The mesh of devices, and the rule of partitioning arrays over it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -81,6 +82,15 @@ def local_indices(mesh: Mesh, batch_size: int) -> np.ndarray:
     """Returns the indices in a batch, in order, of the examples of this process's devices."""
     parts = batch_sharding(mesh).addressable_devices_indices_map((batch_size,))
     return np.unique(np.concatenate([np.arange(batch_size)[index] for index in parts.values()]))
+
+
+def indices_of_processes(mesh: Mesh, batch_size: int) -> list[np.ndarray]:
+    """Returns the `local_indices` of every process that has devices of the mesh."""
+    parts: dict[int, set[int]] = {}
+    indices: Mapping[Any, Any] = batch_sharding(mesh).devices_indices_map((batch_size,))
+    for device, (index,) in indices.items():
+        parts.setdefault(device.process_index, set()).update(range(batch_size)[index])
+    return [np.array(sorted(parts[process])) for process in sorted(parts)]
 
 
 def to_global_array(rows: np.ndarray, batch_size: int, mesh: Mesh) -> jax.Array:

@@ -22,7 +22,7 @@ from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.evaluation.gradcam import choose_stage, grad_cam
 from dkse_jax.files import expanded
-from dkse_jax.inference import make_forward, stream
+from dkse_jax.inference import make_forward, mean_log_probabilities, mean_of_views, stream
 from dkse_jax.models import configured_model
 from dkse_jax.workdir import checkpoint, description
 
@@ -43,6 +43,7 @@ class Pictures:
     """Images of any kind as `inference.stream` reads them."""
 
     images: Sequence[Picture]
+    profiles: bool  # as of `decode`
 
     def __len__(self) -> int:
         return len(self.images)
@@ -56,9 +57,9 @@ class Pictures:
         """
         image = self.images[index]
         if isinstance(image, Image.Image):
-            return image_to_rgb(image)
+            return image_to_rgb(image, self.profiles)
         if not isinstance(image, np.ndarray):
-            return decode_image(image, min_side)
+            return decode_image(image, min_side, profiles=self.profiles)
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise UserError(
                 f"image {index} is an array {image.dtype}{image.shape}; give uint8 (H, W, 3)"
@@ -104,7 +105,8 @@ class Trained(Run):
     def predict(self, images: Sequence[Picture]) -> Iterator[Prediction]:
         """Yields the prediction for each image, in order, by the transform of evaluation.
 
-        Images are read in threads and never all held in memory.
+        Images are read in threads and never all held in memory. With several views of an image, the
+        log-probabilities are averaged over them, and the probabilities then made to sum to 1.
 
         Args:
             images: paths, PIL images or uint8 arrays (H, W, 3).
@@ -112,7 +114,7 @@ class Trained(Run):
         Raises:
             UserError: an image that cannot be read; it is named.
         """
-        for log_probabilities in self._run(self.classify, images, BATCH):
+        for log_probabilities in self._run(self.classify, images, BATCH, mean_log_probabilities):
             for row in log_probabilities:
                 best = int(row.argmax())
                 p = np.exp(row)
@@ -120,6 +122,8 @@ class Trained(Run):
 
     def features(self, images: Sequence[Picture], stage: str = "pre_logits") -> np.ndarray:
         """Returns a stage of the network for each image: (N, C), or (N, H, W, C) of a map.
+
+        With several views of an image, it is their mean.
 
         Args:
             images: as of `predict`.
@@ -143,6 +147,8 @@ class Trained(Run):
     ) -> np.ndarray:
         """Returns Grad-CAM maps (N, H, W) of at least float32; see `gradcam.grad_cam`.
 
+        They explain the centred square, also where predictions rest on several views.
+
         Args:
             images: as of `predict`.
             class_name: the class that is explained; by default the predicted one of each image.
@@ -163,7 +169,9 @@ class Trained(Run):
                 classes = jnp.full(len(x), self.class_names.index(class_name))
             return grad_cam(self.network, variables, x, classes, stage=chosen)
 
-        return np.concatenate(list(self._run(self._jitted(run), images, EXPLAIN_BATCH)))
+        centred = dataclasses.replace(self.transform, views="centre")
+        centred_self = dataclasses.replace(self, transform=centred)
+        return np.concatenate(list(centred_self._run(self._jitted(run), images, EXPLAIN_BATCH)))
 
     @cached_property
     def classify(self) -> Callable[[ArrayLike], jax.Array]:
@@ -179,16 +187,21 @@ class Trained(Run):
         return partial(jitted, self.variables)
 
     def _run(
-        self, function: Callable[[jax.Array], jax.Array], images: Sequence[Picture], batch_size: int
+        self,
+        function: Callable[[jax.Array], jax.Array],
+        images: Sequence[Picture],
+        batch_size: int,
+        mean: Callable[[np.ndarray], np.ndarray] = mean_of_views,
     ) -> Iterator[np.ndarray]:
         """Yields function's results (B, ...) for the images of each batch."""
         return stream(
             function,
-            Pictures(images),
+            Pictures(images, self.transform.colour_profiles),
             self.transform,
             self.mesh,
             batch_size=batch_size,
             threads=self.config.data.threads,
+            mean=mean,
         )
 
 

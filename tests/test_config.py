@@ -231,6 +231,15 @@ def test_a_field_that_is_a_constant_now_is_none_of_a_new_config():
         configs.validate(changed(model__gate="shared_sigmoid"))
 
 
+def test_a_config_of_an_earlier_version_does_what_it_did():
+    tree = json.loads(with_fields_of_0_1_0())
+    del tree["data"]["colour_profiles"]
+    assert configs.from_json(json.dumps(tree)) == changed(data__colour_profiles=False).lock()
+    del tree["data"]
+    with pytest.raises(UserError, match=r"config\.data\.source is missing"):
+        configs.from_json(json.dumps(tree))
+
+
 def test_differences_are_those_that_change_the_result():
     saved = get_config()
     without_effect = changed(

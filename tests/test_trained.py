@@ -1,5 +1,6 @@
 """A run's weights, loaded and used on images of any kind."""
 
+import dataclasses
 import io
 
 import jax
@@ -9,12 +10,14 @@ from PIL import Image
 
 import dkse_jax
 from dkse_jax import sharding
-from dkse_jax.data.decode import BadImage
+from dkse_jax.data.decode import BadImage, decode_image
 from dkse_jax.data.sources import load_splits
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation.evaluate import predict
-from dkse_jax.inference import make_forward
+from dkse_jax.inference import make_forward, mean_of_views
 from dkse_jax.ops.forms import Target
+from dkse_jax.training.setup import make_setup
+from tests.data.profiles import PROPHOTO, gamma, rgb_profile
 
 pytestmark = pytest.mark.usefixtures("short")
 
@@ -74,6 +77,21 @@ def test_a_turned_pil_image_is_made_upright(loaded, source, tmp_path):
     np.testing.assert_array_equal(first.probabilities, second.probabilities)
 
 
+@pytest.mark.parametrize("profiles", [True, False])
+def test_pictures_are_converted_by_their_profile_if_the_transform_asks(loaded, tmp_path, profiles):
+    stored = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    path = tmp_path / "a.png"
+    profile = rgb_profile("ProPhoto RGB", PROPHOTO, gamma(1.8))
+    Image.fromarray(stored).save(path, icc_profile=profile)
+    transform = dataclasses.replace(loaded.transform, colour_profiles=profiles)
+    changed = dataclasses.replace(loaded, transform=transform)
+    pixels = decode_image(path, profiles=profiles)
+    assert np.array_equal(pixels, stored) != profiles
+    first, *others = changed.predict([pixels, path, Image.open(path)])
+    for other in others:
+        np.testing.assert_array_equal(other.probabilities, first.probabilities)
+
+
 def test_predictions_stream(loaded, source, monkeypatch):
     """The first answers come before the last images are read."""
     from dkse_jax import trained as trained_module
@@ -107,6 +125,59 @@ def test_features_and_explanations(loaded, source):
     np.testing.assert_allclose(chosen[0], heat[0], atol=1e-6)
     answers = loaded.predict(images)
     assert [loaded.class_names.index(answer.class_name) for answer in answers] == best
+
+
+@pytest.fixture(scope="module")
+def tiled(loaded):
+    transform = dataclasses.replace(loaded.transform, views="tiles")
+    return dataclasses.replace(loaded, transform=transform)
+
+
+def test_predictions_are_averages_over_all_tiles(loaded, tiled):
+    rng = np.random.default_rng(0)
+    image, square = (rng.integers(0, 256, (40, width, 3), np.uint8) for width in (110, 40))
+    tiles = list(tiled.transform.tiles(image))
+    assert len(tiles) == 3
+    *of_tiles, alone = loaded.predict([*tiles, square])
+    mean = np.exp(np.log([answer.probabilities for answer in of_tiles]).mean(axis=0))
+    wide, other = tiled.predict([image, square])
+    np.testing.assert_allclose(wide.probabilities, mean / mean.sum(), rtol=1e-4)
+    np.testing.assert_allclose(other.probabilities, alone.probabilities, rtol=1e-5)
+
+
+def test_features_are_averages_over_tiles_and_explanations_of_the_centre(tiled, monkeypatch):
+    found = []
+
+    def stream(function, images, transform, mesh, *, mean, **options):
+        found.append((transform.views, mean))
+        return iter([np.zeros(1)])
+
+    monkeypatch.setattr("dkse_jax.trained.stream", stream)
+    tiled.features([np.zeros((4, 9, 3), np.uint8)])
+    tiled.explain([np.zeros((4, 9, 3), np.uint8)], stage="dkse_6")
+    assert found == [("tiles", mean_of_views), ("centre", mean_of_views)]
+
+
+def test_training_and_evaluation_average_over_the_tiles_of_the_config(config, loaded):
+    config.data.views = "tiles"
+    splits = load_splits(config.data, config.seed)
+    setup = make_setup(config, splits, loaded.mesh)
+    assert setup.transform == dataclasses.replace(loaded.transform, views="tiles")
+    wide = dataclasses.replace(
+        splits["val"],
+        read=lambda i, size: np.concatenate(
+            [splits["val"].read((i + k) % 15, size) for k in (0, 7)], 1
+        ),
+    )
+    forward = make_forward(setup.model, setup.transform, loaded.mesh)
+    options = {"batch_size": 8, "threads": 2}
+    both, alone = (
+        predict(forward, loaded.variables, source, transform, loaded.mesh, **options)
+        for source, transform in ((wide, setup.transform), (splits["val"], loaded.transform))
+    )
+    expected = (alone + np.roll(alone, -7, axis=0)) / 2
+    expected -= np.log(np.exp(expected).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(both, expected, atol=1e-4)
 
 
 def test_mistakes_are_named(loaded, tmp_path):

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 from PIL.ExifTags import Base as ExifTag
 
+from dkse_jax.data.colour import read_profile
 from dkse_jax.data.formats import open_picture
 from dkse_jax.data.formats.limits import room_for_pixels
 from dkse_jax.data.formats.rgb import TURNED, orientation, upright_rgb
@@ -41,14 +42,14 @@ class Facts:
     Attributes:
         size: width and height in pixels, upright, before any reduction.
         pictures: number of pictures in the file.
-        profile: the embedded ICC profile; b"" without one.
+        profile: the name of the embedded ICC profile; "" without one.
         camera: make and model by the EXIF data; "" where they are not given.
         remarks: what a user should know of how it was read.
     """
 
     size: tuple[int, int]
     pictures: int
-    profile: bytes
+    profile: str
     camera: str
     remarks: tuple[str, ...]
 
@@ -66,9 +67,10 @@ def decode_image(
     min_side: int | None = None,
     name: str | None = None,
     page: int = 1,
+    profiles: bool = True,
 ) -> np.ndarray:
     """Returns only the pixels of `decode`, uint8 (H, W, 3)."""
-    return decode(path_or_bytes, min_side, name, page).pixels
+    return decode(path_or_bytes, min_side, name, page, profiles).pixels
 
 
 def decode(
@@ -76,10 +78,12 @@ def decode(
     min_side: int | None = None,
     name: str | None = None,
     page: int = 1,
+    profiles: bool = True,
 ) -> Decoded:
     """Decodes an image of any of `formats.FORMATS`, detected by content.
 
-    Applies the EXIF orientation, composes transparent pixels on white, reduces 16 bits to 8.
+    Reduces 16 bits to 8, converts the colours to sRGB by the embedded ICC profile, composes
+    transparent pixels on white, applies the EXIF orientation.
 
     Args:
         path_or_bytes: a file's path, or its content.
@@ -87,6 +91,7 @@ def decode(
             shorter side keeps at least this many; None for the original size.
         name: the image's name in errors; its path by default.
         page: the number of the picture in its file, from 1.
+        profiles: whether an ICC profile is applied; without, numbers are taken for those of sRGB.
 
     Raises:
         BadImage: the file is missing, truncated, too large (MAX_PIXELS, MAX_BYTES, MAX_SCANS) or
@@ -101,22 +106,22 @@ def decode(
     with _refusing(name):
         content = path_or_bytes if isinstance(path_or_bytes, bytes) else _read(path_or_bytes)
         try:
-            return _decode(content, min_side, page)
+            return _decode(content, min_side, page, profiles)
         except Warning:
             # Where warnings are errors, a warning of Pillow's must not refuse a good image.
             # catch_warnings is not thread-safe, hence the lock, and only in this rare case.
             with _quiet, warnings.catch_warnings(action="ignore"):
-                return _decode(content, min_side, page)
+                return _decode(content, min_side, page, profiles)
 
 
-def image_to_rgb(image: Image.Image) -> np.ndarray:
+def image_to_rgb(image: Image.Image, profiles: bool = True) -> np.ndarray:
     """Converts an open or computed PIL image as `decode_image` does: uint8 (H, W, 3), upright.
 
     Raises:
         BadImage: the image cannot be read, or its pixel format defines no white.
     """
     with _refusing(getattr(image, "filename", "") or f"{image.width} x {image.height} pixels"):
-        return upright_rgb(image)
+        return upright_rgb(image, profiles, [])
 
 
 def read_image_file(path: str | os.PathLike[str], name: str | None = None) -> bytes:
@@ -151,15 +156,16 @@ def _read(path: str | os.PathLike[str]) -> bytes:
         return file.read()
 
 
-def _decode(content: bytes, min_side: int | None, page: int) -> Decoded:
+def _decode(content: bytes, min_side: int | None, page: int, profiles: bool) -> Decoded:
     with room_for_pixels():
         opened = open_picture(content, min_side, page)
         with opened.image as image:
-            pixels = upright_rgb(image)
+            pixels = upright_rgb(image, profiles, opened.remarks)
             size = opened.size[::-1] if orientation(image) in TURNED else opened.size
-            profile = image.info.get("icc_profile") or b""
+            profile = image.info.get("icc_profile")
+            name = read_profile(profile).name if profile else ""
             remarks = tuple(opened.remarks)
-            return Decoded(pixels, Facts(size, opened.pictures, profile, _camera(image), remarks))
+            return Decoded(pixels, Facts(size, opened.pictures, name, _camera(image), remarks))
 
 
 def _camera(image: Image.Image) -> str:

@@ -93,6 +93,31 @@ def evaluation_batches(
     return in_threads(range(0, len(source), batch_size), make_batch, threads)
 
 
+def tile_batches(
+    source: Images,
+    transform: Transform,
+    *,
+    batch_size: int,
+    threads: int,
+    rows: np.ndarray,
+) -> Iterator[Batch]:
+    """Yields all images in order, each as its tiles; the last batch has fewer than batch_size.
+
+    A batch has image uint8 (T, S, S, 3), the tiles of its examples `rows` one after another, and
+    tiles (B,), the number of each of these examples, 0 of others.
+    """
+
+    def make_batch(start: int) -> Batch:
+        tiles = np.zeros(batch_size, np.int32)
+        views = [np.zeros((0, transform.size, transform.size, 3), np.uint8)]
+        for row in rows[rows < len(source) - start]:
+            views.append(transform.tiles(source.read(start + int(row), transform.size)))
+            tiles[row] = len(views[-1])
+        return {"image": np.concatenate(views), "tiles": tiles}
+
+    return in_threads(range(0, len(source), batch_size), make_batch, threads)
+
+
 def place(position: int, examples: int, seed: int) -> tuple[int, int]:
     """Returns the (epoch, index) of the example at a position in the endless training order.
 

@@ -8,36 +8,57 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image, ImageOps
 
-from dkse_jax.choices import NORMALISATIONS
+from dkse_jax.choices import NORMALISATIONS, VIEWS
+
+MAX_TILES = 32  # of an image; more of one that is longer would fill the memory
 
 
 @dataclasses.dataclass(frozen=True)
 class Transform:
     """The parameters that turn an image into the network's input.
 
-    Autocontrast, if `levels` (see `autocontrast`); the largest centred square, scaled to size x
-    size pixels (bilinear, antialiased); then (value / 255 - mean) / std for each channel.
+    Conversion to sRGB by the image's ICC profile, if `colour_profiles`, when it is decoded;
+    autocontrast, if `levels` (see `autocontrast`); the largest centred square, scaled to size x
+    size pixels (bilinear, antialiased); then (value / 255 - mean) / std for each channel. With
+    `views` "tiles", several squares that cover the image take the place of the centred one, and
+    the results of the network are averaged over them.
     """
 
     size: int
     levels: bool = False
     mean: tuple[float, float, float] = NORMALISATIONS["centred"][0]
     std: tuple[float, float, float] = NORMALISATIONS["centred"][1]
+    colour_profiles: bool = True
+    views: str = VIEWS[0]
 
     @classmethod
     def of(cls, data_config: ConfigDict) -> "Transform":
         """Builds the transform of config.data."""
         size = round(data_config.image_size * data_config.evaluation_scale)
-        return cls(size, data_config.levels, *NORMALISATIONS[data_config.normalisation])
+        return cls(
+            size,
+            data_config.levels,
+            *NORMALISATIONS[data_config.normalisation],
+            data_config.colour_profiles,
+            data_config.views,
+        )
 
     @classmethod
     def from_json(cls, saved: dict[str, Any]) -> "Transform":
-        """Inverts dataclasses.asdict after a round trip through JSON."""
-        return cls(saved["size"], saved["levels"], tuple(saved["mean"]), tuple(saved["std"]))
+        """Inverts dataclasses.asdict, of this or an earlier version, after a trip through JSON."""
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in ({"colour_profiles": False, "views": "centre"} | saved).items()
+        }
+        return cls(**values)
 
     def view(self, image: np.ndarray) -> np.ndarray:
-        """Applies all but the normalisation, uint8 (H, W, 3) -> (size, size, 3)."""
+        """Applies all but the normalisation, uint8 (H, W, 3) -> (size, size, 3), centred."""
         return centre_view(autocontrast(image) if self.levels else image, self.size)
+
+    def tiles(self, image: np.ndarray) -> np.ndarray:
+        """Applies all but the normalisation, uint8 (H, W, 3) -> (tiles, size, size, 3)."""
+        return tile_views(autocontrast(image) if self.levels else image, self.size)
 
 
 def autocontrast(image: np.ndarray) -> np.ndarray:
@@ -54,6 +75,23 @@ def centre_view(image: np.ndarray, size: int) -> np.ndarray:
     side = min(height, width)
     left, top = (width - side) / 2, (height - side) / 2
     return resized(image, (left, top, left + side, top + side), size)
+
+
+def tile_views(image: np.ndarray, size: int) -> np.ndarray:
+    """Scales the squares that cover an image, uint8 (H, W, 3) -> (tiles, size, size, 3).
+
+    They are as large as the shorter side, evenly spaced along the longer one, and as few as cover
+    it, but at most MAX_TILES.
+    """
+    height, width = image.shape[:2]
+    side, longer = sorted((height, width))
+    count = min(-(-longer // side), MAX_TILES)
+    if count == 1:
+        return centre_view(image, size)[None]
+    boxes = ((start, 0, start + side, side) for start in np.linspace(0, longer - side, count))
+    if height > width:
+        boxes = ((top, left, bottom, right) for left, top, right, bottom in boxes)
+    return np.stack([resized(image, box, size) for box in boxes])
 
 
 def resized(image: np.ndarray, box: tuple[float, float, float, float], size: int) -> np.ndarray:

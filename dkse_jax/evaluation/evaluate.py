@@ -10,7 +10,7 @@ from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform
 from dkse_jax.distributed import watch
 from dkse_jax.errors import UserError
-from dkse_jax.inference import Forward, stream
+from dkse_jax.inference import Forward, mean_log_probabilities, stream
 
 
 def predict(
@@ -25,13 +25,22 @@ def predict(
 ) -> np.ndarray:
     """Computes the log-probabilities (N, K) of all N examples of a split, in its order.
 
-    The padding of the last batch is dropped, so that every example counts once. Batches are
+    The padding of the last batch is dropped, so that every example counts once; where the transform
+    has several views of an image, their log-probabilities are averaged. Batches are
     enlarged to a multiple of the number of devices; progress is logged. Every process reads the
     examples of its own devices, and gets the results of all.
     """
     with watch.pause():
         classify = forward(variables)
-    parts = stream(classify, source, transform, mesh, batch_size=batch_size, threads=threads)
+    parts = stream(
+        classify,
+        source,
+        transform,
+        mesh,
+        batch_size=batch_size,
+        threads=threads,
+        mean=mean_log_probabilities,
+    )
     return np.concatenate(list(with_progress(parts, len(source), "evaluating", len)))
 
 

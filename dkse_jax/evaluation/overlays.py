@@ -67,7 +67,8 @@ def write_overlays(
     """Writes folder/<class>.png for every class with examples; returns the paths.
 
     A figure shows each of the `choose_examples`: the square that the network sees, beside it the
-    overlay for the predicted class, and below both classes. Each map is scaled by its maximum.
+    overlay for the predicted class, and below both classes. Each map is scaled by its maximum. The
+    square is the centred one, also where the prediction rests on several views.
 
     Args:
         folder: a new one, or one that `remove_overlays` has cleared.

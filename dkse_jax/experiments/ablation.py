@@ -1,5 +1,6 @@
 """A table of training runs: every row with every seed."""
 
+import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,6 +62,8 @@ def run_table(
     if not len(splits["test"]):
         raise UserError(f"table {table} compares the rows on test, but the data have no test split")
     rows = rows_of(table, base, variants, splits["train"].class_names)
+    for row, seed in itertools.product(rows, range(seeds)):  # all rows read images alike
+        base = description.as_begun(runs.run_workdir(workdir, row, seed), base)
     chosen = _chosen(rows, only)
     for row in chosen:
         validate(runs.config_of(row, 0, base))

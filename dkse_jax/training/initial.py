@@ -61,9 +61,12 @@ def _tell(source: str, fresh: dict[str, Any], found: dict[str, Any], classes: st
 def _compare(parent: Trained, config: ConfigDict) -> None:
     """Logs a caution if the parent's images were normalised in another way."""
     ours, theirs = Transform.of(config.data), parent.transform
-    if theirs != dataclasses.replace(ours, size=theirs.size):
+    if theirs != dataclasses.replace(ours, size=theirs.size, views=theirs.views):
+        names = ["normalisation", "levels"]
+        if theirs.colour_profiles != ours.colour_profiles:
+            names.append("colour_profiles")
         before, now = (
-            f"data.normalisation={data.normalisation}, data.levels={str(data.levels).lower()}"
+            ", ".join(f"data.{name}={str(data[name]).lower()}" for name in names)
             for data in (parent.config.data, config.data)
         )
         log(f"caution: {parent.workdir} was trained with {before}; this run has {now}")

@@ -51,6 +51,7 @@ def train(
         Interrupted: by a signal; the last step is saved.
     """
     workdir = Path(expanded(workdir))
+    config = description.as_begun(workdir, config)
     if processes.is_first():
         description.check_workdir(workdir, config)
     mesh = runtime.default_mesh(config.devices.fsdp) if mesh is None else mesh

@@ -9,7 +9,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dkse_jax.config import differences, fields, from_json, to_json
+from dkse_jax.config import differences, fields, from_json, kept, to_json
+from dkse_jax.console import log
+from dkse_jax.data.transform import Transform
 from dkse_jax.errors import UserError
 from dkse_jax.files import LOCK_FILE, check_unlocked, explain_disk_errors, write_atomically
 
@@ -17,6 +19,18 @@ CONFIG_FILE = "config.json"
 INPUTS_FILE = "inputs.json"
 # Files of a run that was killed before it began.
 _NOTHING = {LOCK_FILE, INPUTS_FILE, f"{INPUTS_FILE}.tmp", f"{CONFIG_FILE}.tmp"}
+
+
+def as_begun(workdir: Path, config: ConfigDict) -> ConfigDict:
+    """Returns the config with which the run in a folder, if there is one, goes on: see `kept`."""
+    if not (workdir / CONFIG_FILE).exists():
+        return config
+    fields_kept = kept(load_config(workdir), config)
+    for name, value in fields_kept.items():
+        log(f"config.{name} stays {value!r}, with which {workdir} was begun")
+    config = config.copy_and_resolve_references().unlock()
+    config.update_from_flattened_dict(fields_kept)
+    return config.lock()
 
 
 def check_workdir(workdir: Path, config: ConfigDict) -> None:
@@ -106,6 +120,8 @@ def _read(workdir: Path, name: str) -> str:
 def check_inputs(workdir: Path, inputs: dict[str, Any]) -> None:
     """Compares inputs with those of a run. Raises UserError as `begin`."""
     saved = load_inputs(workdir)
+    inputs = inputs | {"transform": Transform.from_json(inputs["transform"])}
+    saved["transform"] = Transform.from_json(saved["transform"])
     for name, split in inputs["splits"].items():
         if saved["splits"][name] != split:
             raise UserError(

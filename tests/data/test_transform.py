@@ -49,6 +49,13 @@ def test_transform_survives_json():
     assert Transform.from_json(json.loads(json.dumps(dataclasses.asdict(transform)))) == transform
 
 
+def test_a_transform_of_an_earlier_version_ignores_profiles():
+    saved = dataclasses.asdict(Transform(size=99, levels=True))
+    assert saved.pop("colour_profiles")
+    found = Transform.from_json(json.loads(json.dumps(saved)))
+    assert found == Transform(size=99, levels=True, colour_profiles=False)
+
+
 def test_crops_need_no_enlarging():
     assert min_side_for_crops(100, 0.25) == 200
     assert min_side_for_crops(100, 1.0) == 100

@@ -10,6 +10,7 @@ from dkse_jax.config import to_json
 from dkse_jax.workdir import description
 from tests.faults.known import judged
 from tests.faults.pairs import pair
+from tests.test_tiles import Pictures, expected_of
 from tests.training.test_steps import run
 
 pytestmark = pytest.mark.usefixtures("short")
@@ -60,6 +61,10 @@ def test_two_processes_count_every_example_once(together):
         assert found["n"] == n
         assert {**found, "loss": 0} == {**expected, "loss": 0}
         assert abs(found["loss"] - expected["loss"]) < 1e-6
+
+
+def test_two_processes_average_over_the_tiles_of_every_picture(together):
+    np.testing.assert_allclose(together["tiles"], expected_of(Pictures(21))[0], rtol=1e-6)
 
 
 def test_values_of_any_length_reach_both_processes(together):

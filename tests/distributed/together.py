@@ -39,6 +39,7 @@ def main() -> None:
         from dkse_jax.workdir import description
         from tests.faults.known import judged
         from tests.short import FULL
+        from tests.test_tiles import tiled
         from tests.training.test_steps import run
 
         assert (jax.device_count(), jax.local_device_count()) == (8, 4)
@@ -62,6 +63,7 @@ def main() -> None:
             answer["float32"] = run(jnp.float32, 8, 1, 5, 64, 3)[0].tolist()
         answer |= {
             "float64": float64.tolist(),
+            "tiles": tiled(21),
             "judged": [judged(n, 8) for n in (1, 15, 16, 17, 39, 101)],
         }
         print(json.dumps(answer, default=np.ndarray.tolist))

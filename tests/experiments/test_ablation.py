@@ -8,9 +8,12 @@ import pytest
 
 from configs.dkse import VARIANTS
 from dkse_jax.data.sources import load_splits, subset
+from dkse_jax.data.transform import Transform
 from dkse_jax.errors import UserError
 from dkse_jax.experiments import ablation, runs
 from dkse_jax.experiments.ablation import run_table
+from dkse_jax.training.setup import describe_inputs
+from dkse_jax.workdir import description
 
 pytestmark = pytest.mark.usefixtures("short")
 
@@ -95,6 +98,18 @@ def test_an_interrupted_run_goes_on_and_its_minutes_are_unknown(one_epoch, tmp_p
     assert "interrupted" in text
     assert text.count("not run") == 1
     assert "\n- `--rows=off`, about " in text
+
+
+def test_all_rows_read_images_as_the_first_that_was_begun(one_epoch, tmp_path, monkeypatch):
+    config = one_epoch.copy_and_resolve_references()
+    config.augment.enabled, config.data.colour_profiles = False, False
+    splits = load_splits(config.data, 0)
+    inputs = describe_inputs(splits, Transform.of(config.data))
+    description.begin(tmp_path / "augmentation_off/seed-0", config, inputs)
+    used = []
+    monkeypatch.setattr(runs, "run", lambda row, seed, base, *_: used.append(base))
+    run(one_epoch, tmp_path)
+    assert [base.data.colour_profiles for base in used] == [False, False]
 
 
 def test_mistakes_are_told_before_anything_is_made(one_epoch, tmp_path):

@@ -137,6 +137,16 @@ def test_other_images_than_the_parents_are_told(config, trained, fresh, capsys, 
     assert line.startswith("caution: " if parts else str(trained))
 
 
+def test_a_parent_that_ignored_profiles_is_told(config, trained, fresh, capsys):
+    config.init_from, config.data.colour_profiles = str(trained), False
+    initial_variables(config, fresh(3), ["a", "b", "c"], MESH)
+    _, line = capsys.readouterr().out.splitlines()
+    assert line.endswith(
+        "data.colour_profiles=true; this run has data.normalisation=centred,"
+        " data.levels=false, data.colour_profiles=false"
+    )
+
+
 def test_a_wrong_source_is_refused_before_anything_is_made(config, tmp_path):
     config.init_from = str(tmp_path)
     with pytest.raises(UserError, match="is not a run"):

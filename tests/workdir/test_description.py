@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from dkse_jax.errors import UserError
@@ -46,6 +48,39 @@ def test_another_config_is_refused_field_by_field(tmp_path, config):
     ):
         start(tmp_path, config)
     assert description.load_config(tmp_path).train.batch_size == 8
+
+
+def test_a_run_of_an_earlier_version_goes_on_by_its_own_command(tmp_path, config, capsys):
+    start(tmp_path, config)
+    saved = json.loads((tmp_path / "config.json").read_text())
+    del saved["data"]["colour_profiles"]
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    for _ in range(2):  # the first start writes the config anew
+        assert config.data.colour_profiles
+        resumed = description.as_begun(tmp_path, config)
+        assert not resumed.data.colour_profiles
+        start(tmp_path, resumed)
+        assert not description.load_config(tmp_path).data.colour_profiles
+        line = f"config.data.colour_profiles stays False, with which {tmp_path} was begun\n"
+        assert capsys.readouterr().out == line
+
+
+def test_a_run_of_this_version_keeps_its_config(tmp_path, config):
+    assert description.as_begun(tmp_path / "new", config) is config
+    start(tmp_path, config)
+    config.train.batch_size, config.data.colour_profiles = 16, False
+    assert description.as_begun(tmp_path, config).to_dict() == config.to_dict()
+    with pytest.raises(UserError, match=r"undo: data.colour_profiles: True -> False, train.batch"):
+        start(tmp_path, description.as_begun(tmp_path, config))
+
+
+def test_a_transform_of_an_earlier_version_is_the_one_it_means(tmp_path, config):
+    start(tmp_path, config)
+    same = INPUTS | {"transform": {"size": 32, "colour_profiles": False}}
+    description.check_inputs(tmp_path, same)
+    for other in ({"size": 32, "colour_profiles": True}, {"size": 33}):
+        with pytest.raises(UserError, match="other class names or transform"):
+            description.check_inputs(tmp_path, INPUTS | {"transform": other})
 
 
 def test_changed_data_are_refused(tmp_path, config):

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from dkse_jax import config as configs
 from dkse_jax import evaluate, load, runtime, sharding, train
@@ -93,13 +94,15 @@ def predictions(folder: Path) -> tuple[list[list[str]], np.ndarray]:
     return [row[:3] for row in rows], np.log(np.array([row[4:] for row in rows], float))
 
 
-def test_a_run_of_an_earlier_version_is_prolonged(tmp_path):
+@pytest.mark.parametrize("profiles", [False, pytest.param(True, marks=pytest.mark.full)])
+def test_a_run_of_an_earlier_version_is_prolonged(tmp_path, profiles):
+    """Also by the config of its command, which has the default of a field that it had not."""
     workdir = shutil.copytree(RUN, tmp_path / "run")
     config = description.load_config(workdir).unlock()
     before = (workdir / "metrics.jsonl").read_bytes()
     assert checkpoint.latest_step(workdir) == 5
     config.train.epochs *= 2
-    train(config, workdir)
+    train(changed(config, profiles), workdir)
     after = (workdir / "metrics.jsonl").read_bytes()
     assert after.startswith(before)
     later = [json.loads(line) for line in after[len(before) :].splitlines()]
@@ -107,3 +110,10 @@ def test_a_run_of_an_earlier_version_is_prolonged(tmp_path):
     assert checkpoint.latest_step(workdir) == 10
     saved = json.loads((workdir / "config.json").read_text())
     assert saved == json.loads(configs.to_json(config))
+
+
+def changed(config: ConfigDict, profiles: bool) -> ConfigDict:
+    assert not config.data.colour_profiles
+    config = config.copy_and_resolve_references()
+    config.data.colour_profiles = profiles
+    return config

@@ -4,6 +4,8 @@ import numpy as np
 from PIL import Image
 from PIL.ExifTags import Base as ExifTag
 
+from dkse_jax.data.colour import to_srgb
+
 _UPRIGHT = {  # EXIF orientation -> the operation that turns the stored pixels upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -19,11 +21,17 @@ _ROWS = 64  # that are copied at one time
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags
 
 
-def upright_rgb(image: Image.Image) -> np.ndarray:
-    """Returns an image's pixels, uint8 (H, W, 3), turned by the EXIF orientation."""
+def upright_rgb(image: Image.Image, profiles: bool, remarks: list[str]) -> np.ndarray:
+    """Returns an image's pixels, uint8 (H, W, 3), turned by the EXIF orientation.
+
+    Args:
+        image: opened or computed.
+        profiles: whether its ICC profile is applied.
+        remarks: receives what a user should know of how it was read.
+    """
     _scale_transparent_colour(image)
     image.load()
-    rgb = _to_rgb(image)
+    rgb = _to_rgb(image, profiles, remarks)
     # After load: Pillow turns a TIFF there itself and removes the tag.
     if (turn := orientation(image)) in _UPRIGHT:
         rgb = rgb.transpose(_UPRIGHT[turn])
@@ -43,14 +51,18 @@ def _scale_transparent_colour(image: Image.Image) -> None:
         image.info["transparency"] = tuple(value >> 8 for value in colour)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, profiles: bool, remarks: list[str]) -> Image.Image:
     """Converts any mode to RGB, transparent pixels on white."""
+    profile = image.info.get("icc_profile") if profiles else None
     if image.mode in ("I", "F"):
         raise ValueError("its 32-bit pixels have no known white")
     if image.mode.startswith("I;16"):  # Pillow's convert would clip all above 255 to white
         image = _grey_of_16_bit(image)
     if image.mode == "La":
         image = image.convert("LA")
+    if profile:
+        image, remark = to_srgb(image, profile)
+        remarks += [remark] if remark else []
     if not image.has_transparency_data:
         return image.convert("RGB")
     if image.format == "BMP" and image.getchannel("A").getextrema() == (0, 0):

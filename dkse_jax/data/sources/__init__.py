@@ -27,6 +27,7 @@ class Source:
         read: (index, min_side) -> uint8 (H, W, 3). The result may be smaller than the original
             while its shorter side is at least min_side pixels; None for the original size.
         contents: of the encoded images; None where ids determine the images.
+        remarks: lines on what else was found where the examples were, of any split.
     """
 
     class_names: tuple[str, ...]
@@ -35,6 +36,7 @@ class Source:
     groups: Sequence[str]
     read: Callable[[int, int | None], np.ndarray]
     contents: Contents | None = None
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -106,20 +108,26 @@ def _load_whole(data_config: ConfigDict, seed: int) -> dict[str, Source]:
             },
             seed=seed,
         )
-    root = expanded(data_config.root)
     if data_config.source == "folder":
         from dkse_jax.data.sources.folder import load_folder
 
         shares = data_config.folder
-        return load_folder(root, seed, shares.val_percent, shares.test_percent)
+        return load_folder(
+            data_config.root,
+            seed,
+            shares.val_percent,
+            shares.test_percent,
+            data_config.colour_profiles,
+        )
+    root = expanded(data_config.root)
     if data_config.source == "records":
         from dkse_jax.data.sources.records import load_records
 
-        return load_records(root)
+        return load_records(root, data_config.colour_profiles)
     if data_config.source == "tfds":
         from dkse_jax.data.sources.tfds import load_tfds
 
-        return load_tfds(data_config.tfds, root)
+        return load_tfds(data_config.tfds, root, data_config.colour_profiles)
     hint = nearest(data_config.source, SOURCES)
     raise UserError(f'there is no data source "{data_config.source}"{hint}')
 
@@ -130,12 +138,17 @@ def _first_classes(source: Source, classes: int) -> Source:
     return dataclasses.replace(chosen, class_names=source.class_names[:classes])
 
 
-def load_all(root: str, class_names: Sequence[str]) -> Source:
+def load_all(root: str, class_names: Sequence[str], profiles: bool = True) -> Source:
     """Loads every image of a folder, of any split, labelled in the class order of the weights.
+
+    Args:
+        root: the folder.
+        class_names: of the weights.
+        profiles: as of `decode`.
 
     Raises:
         UserError: a mistake in the folder, or a class in it that is not among class_names.
     """
     from dkse_jax.data.sources import folder
 
-    return folder.load_all(root, class_names)
+    return folder.load_all(root, class_names, profiles)

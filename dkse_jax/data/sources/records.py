@@ -16,6 +16,7 @@ from etils import epath
 
 from dkse_jax.data.decode import decode_image
 from dkse_jax.data.identity import Contents
+from dkse_jax.data.names import split_page
 from dkse_jax.data.sources import Source
 from dkse_jax.data.sources.record_files import (
     ARRAYS,
@@ -40,7 +41,7 @@ _OPEN_SHARDS = 256  # each holds a file descriptor
 _copying = threading.Lock()
 
 
-def load_records(root: str) -> dict[str, Source]:
+def load_records(root: str, profiles: bool = True) -> dict[str, Source]:
     """Loads the splits of a folder of records, equal to those of the packed folder of images.
 
     Reads no record if the shards have more than CHECKED_BYTES together.
@@ -48,6 +49,7 @@ def load_records(root: str) -> dict[str, Source]:
     Args:
         root: a local folder, or a remote one that `etils.epath` can read, such as gs://... or
             s3://..., whose files are copied into the user's cache when they are first needed.
+        profiles: as of `decode`.
 
     Returns:
         The sources "train", "val" and "test"; ids and groups are read from disk on access.
@@ -60,7 +62,7 @@ def load_records(root: str) -> dict[str, Source]:
     folder = epath.Path(expanded(root))
     manifest = read_manifest(folder)
     _check_files(folder, manifest)
-    return {split: _make_source(folder, manifest, split) for split in SPLITS}
+    return {split: _make_source(folder, manifest, split, profiles) for split in SPLITS}
 
 
 def _check_files(folder: epath.Path, manifest: Manifest) -> None:
@@ -112,7 +114,7 @@ class Texts(Sequence[str]):
             yield from map(as_text, stretch.tolist())
 
 
-def _make_source(folder: epath.Path, manifest: Manifest, split: str) -> Source:
+def _make_source(folder: epath.Path, manifest: Manifest, split: str, profiles: bool) -> Source:
     def local(name: str) -> str:
         return _local(folder / name, manifest.files[name][1])
 
@@ -152,7 +154,7 @@ def _make_source(folder: epath.Path, manifest: Manifest, split: str) -> Source:
         ids=texts,
         labels=np.load(labels, allow_pickle=False),
         groups=Texts(groups),
-        read=functools.partial(_read, read_record, texts, known),
+        read=functools.partial(_read, read_record, texts, known, profiles),
         contents=known,
     )
 
@@ -161,18 +163,20 @@ def _read(
     read_record: Callable[[int], bytes],
     ids: Texts,
     known: Contents,
+    profiles: bool,
     index: int,
     min_side: int | None,
 ) -> np.ndarray:
     name, image = id_and_image(read_record(index))
+    page = split_page(name)[1]
     if name != ids[index]:  # its label would be another image's
         refuse(f'the record of "{ids[index]}" holds "{name}": pack the images into a new folder')
-    if not known.matches(index, image):
+    if not known.matches(index, image, page):
         refuse(
             f'the content of "{name}" changed since the run began; restore the records, or begin a '
             "new run in another --workdir"
         )
-    return decode_image(image, min_side, name=name)
+    return decode_image(image, min_side, name=name, page=page, profiles=profiles)
 
 
 def _local(file: epath.Path, digest: str) -> str:

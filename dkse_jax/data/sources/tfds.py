@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # tensorflow_datasets is imported inside the functions: it takes half a second.
 
 
-def load_tfds(tfds_config: ConfigDict, root: str) -> dict[str, Source]:
+def load_tfds(tfds_config: ConfigDict, root: str, profiles: bool = True) -> dict[str, Source]:
     """Loads the splits of a prepared data set: all labels now, each image when it is read.
 
     An example's id is "split/index", and also its group. The files must be in the array_record
@@ -33,6 +33,7 @@ def load_tfds(tfds_config: ConfigDict, root: str) -> dict[str, Source]:
             are the classes of one data set: each has the name of the builder's config ("clipart"
             of "domainnet/clipart") or else of the builder, and ids begin with it.
         root: the data_dir of the data set; "" for the default of TensorFlow Datasets.
+        profiles: as of `decode`.
 
     Raises:
         UserError: the config field that does not fit the data set, or a damaged file.
@@ -45,7 +46,9 @@ def load_tfds(tfds_config: ConfigDict, root: str) -> dict[str, Source]:
         "test": tfds_config.test_split,
     }
     if tfds_config.class_of == "builder":
-        return _load_builders(tfds_config.builder, root, tfds_config.image_key, expressions)
+        return _load_builders(
+            tfds_config.builder, root, tfds_config.image_key, expressions, profiles
+        )
     builder = _open_builder(tfds_config.builder, root)
     _check_features(builder, tfds_config.image_key, tfds_config.label_key)
     _check_splits(builder, expressions)
@@ -67,14 +70,14 @@ def load_tfds(tfds_config: ConfigDict, root: str) -> dict[str, Source]:
             ids=ids,
             labels=sorted_label[labels],
             groups=ids,
-            read=functools.partial(_read, records, tfds_config.image_key, ids, known),
+            read=functools.partial(_read, records, tfds_config.image_key, ids, known, profiles),
             contents=known,
         )
     return sources
 
 
 def _load_builders(
-    names: str, root: str, image_key: str, expressions: Mapping[str, str]
+    names: str, root: str, image_key: str, expressions: Mapping[str, str], profiles: bool
 ) -> dict[str, Source]:
     """Loads the splits of several builders, each of which is a class; reads no labels."""
     import tensorflow_datasets as tfds
@@ -108,7 +111,7 @@ def _load_builders(
             ids=ids,
             labels=np.repeat(np.arange(len(parts), dtype=np.int32), counts),
             groups=ids,
-            read=functools.partial(_read, Joined(parts), image_key, ids, known),
+            read=functools.partial(_read, Joined(parts), image_key, ids, known, profiles),
             contents=known,
         )
     return sources
@@ -119,11 +122,12 @@ def _read(
     image_key: str,
     ids: Sequence[str],
     known: Contents,
+    profiles: bool,
     index: int,
     min_side: int | None,
 ) -> np.ndarray:
     content = records[index][image_key]
-    image = decode_image(content, min_side, name=ids[index])
+    image = decode_image(content, min_side, name=ids[index], profiles=profiles)
     if not known.matches(index, content):
         refuse(
             f'the content of "{ids[index]}" changed since the run began; restore the data, or '
@@ -180,6 +184,12 @@ def _check_features(
             raise UserError(
                 f'{field}="{key}" is not {meaning} in {builder.name}' + nearest(key, fitting)
             )
+    dtype = np.dtype(features[image_key].np_dtype)
+    if dtype not in (np.uint8, np.uint16):
+        raise UserError(
+            f'image_key="{image_key}" of {builder.name} has the dtype {dtype}, whose white is not'
+            " known: prepare the data set again with images of uint8 or uint16"
+        )
     if label_key is not None and not features[label_key].num_classes:
         raise UserError(f'label_key="{label_key}" of {builder.name} has no class names')
 

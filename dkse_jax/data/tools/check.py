@@ -1,6 +1,7 @@
 """Check of a folder of images before training."""
 
 import concurrent.futures
+import functools
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -8,13 +9,19 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from dkse_jax import markdown
+from dkse_jax.config import FIELDS
 from dkse_jax.console import log, with_progress
 from dkse_jax.data.decode import BadImage
+from dkse_jax.data.names import page_of
+from dkse_jax.data.sources.example import Example
 from dkse_jax.data.sources.folder import list_folder, sources_of
-from dkse_jax.data.sources.listing import Example, check_root
+from dkse_jax.data.sources.listing import check_root
+from dkse_jax.data.sources.roots import roots_of
 from dkse_jax.data.split_checks import cautions, check_apart, check_splits
 from dkse_jax.data.splits import SPLITS, check_shares
 from dkse_jax.data.tools.duplicates import DuplicateSet, ImageHash, find_duplicates, hash_image
+from dkse_jax.data.tools.shortcuts import described
+from dkse_jax.data.transform import min_side_for_crops
 from dkse_jax.errors import UserError
 from dkse_jax.text import plain_text
 
@@ -36,36 +43,49 @@ def check(root: str, *, seed: int, val_percent: float, test_percent: float, imag
     Raises:
         UserError: the folder does not exist, or the shares leave train or val empty.
     """
-    check_root(root)
+    for one in roots_of(root):
+        check_root(one)
     check_shares(val_percent, test_percent)
     mistakes: list[str] = []
     examples: list[Example] = []
     try:
-        examples, given = list_folder(root, seed, val_percent, test_percent, mistakes.append)
+        listing = list_folder(root, seed, val_percent, test_percent, mistakes.append)
     except UserError as error:
         mistakes.append(str(error))
     else:
         made = f"seed {seed}, val_percent {val_percent:g} and test_percent {test_percent:g}"
-        origin = "of its metadata.csv" if given else f"of a training with {made}"
+        examples, given = list(listing.examples), listing.given
+        origin = f"of its {given}" if given else f"of a training with {made}"
         _log(f'{len(examples):,} images in "{root}"; the splits are those {origin}', "")
         _log(*_class_table(examples))
+        _log(*listing.notes, *listing.left_out.others())
+        mistakes += [*listing.left_out.troubles(), *listing.troubles]
         splits = sources_of(examples)
         if given:
             check_splits(splits, f'"{root}"', mistakes.append)
             check_apart(splits, f'"{root}"', mistakes.append)
         _log(*cautions(splits))
 
-    hashes, refusals = _hash_all(examples)
+    hashes, refusals = _hash_all(examples, image_size)
     if hashes:
         _log("", *_sizes(list(hashes.values()), image_size))
     readable = [examples[i] for i in hashes]
+    facts = [one.facts for one in hashes.values()]
+    _log(*described([e.id for e in readable], [e.label for e in readable], facts))
+    _log(*_further_pictures(readable, list(hashes.values())))
+    tones = [
+        f'"{example.id}" ({", ".join(_cell(example))}): {one.tone}'
+        for example, one in zip(readable, hashes.values(), strict=True)
+        if one.tone
+    ]
     duplicates = find_duplicates(list(hashes.values()))
-    return _log_problems(mistakes, refusals, duplicates, readable)
+    return _log_problems(mistakes, refusals, tones, duplicates, readable)
 
 
 def _log_problems(
     mistakes: Sequence[str],
     refusals: Sequence[str],
+    tones: Sequence[str],
     duplicates: Sequence[DuplicateSet],
     examples: Sequence[Example],
 ) -> int:
@@ -85,6 +105,7 @@ def _log_problems(
     problems_of = {
         "mistakes in the folder": mistakes,
         "images that cannot be read": refusals,
+        "pictures that are all but one tone": tones,
         "pictures in more than one split": across_splits,
         "pictures in more than one class": across_classes,
     }
@@ -103,11 +124,15 @@ def _log(*lines: str) -> None:
         log(line)
 
 
-def _hash_all(examples: Sequence[Example]) -> tuple[dict[int, ImageHash], list[str]]:
+def _hash_all(
+    examples: Sequence[Example], image_size: int
+) -> tuple[dict[int, ImageHash], list[str]]:
     """Returns the hashes of the readable images by index, and a sentence about each other one."""
     hashes: dict[int, ImageHash] = {}
     refusals = []
-    outcomes = with_progress(_in_threads(examples), len(examples), "reading images")
+    # As a training with the default crops reads them, so that it reads what is read here.
+    min_side = min_side_for_crops(image_size, FIELDS["augment.crop_area_min"].default)
+    outcomes = with_progress(_in_threads(examples, min_side), len(examples), "reading images")
     for i, outcome in enumerate(outcomes):
         if isinstance(outcome, ImageHash):
             hashes[i] = outcome
@@ -116,17 +141,18 @@ def _hash_all(examples: Sequence[Example]) -> tuple[dict[int, ImageHash], list[s
     return hashes, refusals
 
 
-def _in_threads(examples: Sequence[Example]) -> Iterator[ImageHash | BadImage]:
+def _in_threads(examples: Sequence[Example], min_side: int) -> Iterator[ImageHash | BadImage]:
     executor = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
     try:
-        yield from executor.map(_hash_or_refusal, examples)
+        yield from executor.map(functools.partial(_hash_or_refusal, min_side), examples)
     finally:  # without this, Ctrl-C would wait for all images
         executor.shutdown(cancel_futures=True)
 
 
-def _hash_or_refusal(example: Example) -> ImageHash | BadImage:
+def _hash_or_refusal(min_side: int, example: Example) -> ImageHash | BadImage:
     try:
-        return hash_image(example.path, name=example.id)
+        page = page_of(example.id, example.path)
+        return hash_image(example.path, example.id, page, min_side)
     except BadImage as refusal:
         return refusal
 
@@ -161,6 +187,19 @@ def _sizes(hashes: Sequence[ImageHash], image_size: int) -> list[str]:
             "the square in the middle"
         )
     return lines
+
+
+def _further_pictures(examples: Sequence[Example], hashes: Sequence[ImageHash]) -> list[str]:
+    """Returns a line about the pictures that files have beyond those that are examples."""
+    pictures = {e.path: one.facts.pictures for e, one in zip(examples, hashes, strict=True)}
+    rest = Counter(pictures) - Counter(example.path for example in examples)
+    if not rest:
+        return []
+    first = next(example.id for example in examples if example.path in rest)
+    return [
+        f"files of several pictures, of which not all are read: {len(rest):,}, with "
+        f'{rest.total():,} more pictures (first: "{first}")'
+    ]
 
 
 def _named(duplicates: DuplicateSet, examples: Sequence[Example]) -> str:

@@ -15,6 +15,7 @@ from configs import base
 from dkse_jax.data.sources import load_splits
 from dkse_jax.data.sources.tfds import load_tfds
 from dkse_jax.errors import UserError
+from tests.data.images import png
 
 NAMES = ["oil", "chalk", "ink"]  # not sorted
 
@@ -31,10 +32,11 @@ class TinyArt(tfds.core.GeneratorBasedBuilder):
     """Image i is of class i % 3 and has the shade 5 i; the test images are 40 to 45."""
 
     VERSION = tfds.core.Version("1.0.0")
+    CHANNELS, DTYPE = 3, np.uint8
 
     def _info(self):
         features = {
-            "image": tfds.features.Image(shape=(None, None, 3)),
+            "image": tfds.features.Image(shape=(None, None, self.CHANNELS), dtype=self.DTYPE),
             "label": tfds.features.ClassLabel(names=NAMES),
             "year": tfds.features.Scalar(np.int64),
         }
@@ -208,6 +210,78 @@ def test_slices_of_sorted_images_that_lack_a_class_are_refused(config, tmp_path)
             choose(train, val, "test")
     assert set(choose(whole, rest, "test")["test"].labels) == {0, 2}
     assert len(choose(whole, rest, "")["test"]) == 0
+
+
+def pixels_of(i, channels, dtype):
+    """Values whose high bytes are those of 8 bits, with opaque, transparent and grey pixels."""
+    values = np.random.default_rng(i).integers(0, np.iinfo(dtype).max + 1, (6, 7, channels), dtype)
+    if channels == 4:
+        values[:3, :, 3], values[3:, :, 3] = np.iinfo(dtype).max, 0
+    return values
+
+
+class ArrayArt(TinyArt):
+    """Images of other dtypes and channels than those of photographs, as PNG."""
+
+    def _examples(self, start, end):
+        for i in range(start, end):
+            values = pixels_of(i, self.CHANNELS, self.DTYPE)
+            colour_type = {1: 0, 3: 2, 4: 6}[self.CHANNELS]
+            bits = 8 * values.itemsize
+            rows = [row.astype(f">u{values.itemsize}").tobytes() for row in values]
+            image = png(bits, colour_type, rows, values.shape[1::-1])
+            yield i, {"image": image, "label": i % 3, "year": i}
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_images_of_any_integers_and_channels_are_read(
+    config, tmp_path, monkeypatch, channels, dtype
+):
+    monkeypatch.setattr(ArrayArt, "CHANNELS", channels)
+    monkeypatch.setattr(ArrayArt, "DTYPE", dtype)
+    ArrayArt(data_dir=tmp_path, file_format="array_record").download_and_prepare()
+    config.builder = "array_art"
+    found = sorted(
+        load_tfds(config, str(tmp_path))["test"].read(i, None).tobytes() for i in range(6)
+    )
+    expected = []
+    for i in range(40, 46):
+        high = (pixels_of(i, channels, dtype) >> (8 * (np.dtype(dtype).itemsize - 1))).astype(int)
+        if channels == 4:
+            high[3:] = 255  # transparent pixels are white
+        expected.append(np.broadcast_to(high[:, :, :3], (6, 7, 3)).astype(np.uint8).tobytes())
+    assert found == sorted(expected)
+
+
+class FloatArt(TinyArt):
+    """Values from 0 to 1, stored as TensorFlow Datasets does it: the bytes of each as RGBA."""
+
+    CHANNELS, DTYPE = 1, np.float32
+
+    def _examples(self, start, end):
+        for i in range(start, end):
+            yield i, {"image": np.full((6, 7, 1), i / 50, np.float32), "label": i % 3, "year": i}
+
+
+def encoded_floats(self, values):
+    buffer = io.BytesIO()
+    Image.fromarray(values.view(np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("class_of", ["label", "builder"])
+def test_images_of_floats_are_refused(config, tmp_path, monkeypatch, class_of):
+    encoder = "tensorflow_datasets.core.features.image_feature._FloatImageEncoder"
+    monkeypatch.setattr(f"{encoder}.encode_image_or_path", encoded_floats)
+    FloatArt(data_dir=tmp_path, file_format="array_record").download_and_prepare()
+    config.builder, config.class_of = "float_art", class_of
+    with pytest.raises(UserError) as caught:
+        load_tfds(config, str(tmp_path))
+    assert str(caught.value) == (
+        'image_key="image" of float_art has the dtype float32, whose white is not known: prepare'
+        " the data set again with images of uint8 or uint16"
+    )
 
 
 def damage(data, how):

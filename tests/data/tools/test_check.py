@@ -14,6 +14,7 @@ from dkse_jax.data.sources.folder import load_folder
 from dkse_jax.data.sources.painting import paint
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.data.tools import check
+from tests.data.profiles import PROPHOTO, gamma, rgb_profile
 
 COLUMNS = "file_name,label,group,split"
 
@@ -149,10 +150,11 @@ def test_all_mistakes_are_told_at_once(tmp_path, run):
         "row 12 .* is outside of the data root",
         'the group "book0" is in both train and val',
         'the class "oil" of ".*" has no images in train',
+        r'1 file is not in the metadata: 1 \.png \(first: "oil0.png"\)',
     ):
         assert re.search(sentence, out), sentence
-    assert "mistakes in the folder: 7" in out
-    assert count == 7
+    assert "mistakes in the folder: 8" in out
+    assert count == 8
 
 
 def make_classes(root, count):
@@ -166,10 +168,12 @@ def test_small_splits_and_a_missing_test_are_cautions_and_no_trouble(tmp_path, r
     count, out = run()
     assert count == 0
     assert 'caution: val has only 1 group, of the class "ink" only 1 (and of 1 more): a' in out
+    (tmp_path / "oil2.png").unlink()
     write_metadata(tmp_path, rows[:-1])
     count, out = run()
     assert count == 0
     assert 'caution: test has no images of the class "oil"' in out
+    (tmp_path / "ink2.png").unlink()
     write_metadata(tmp_path, rows[:-2])
     assert "caution: there is no test split" in run()[1]
     write_metadata(tmp_path, [row.replace("ink1.png,ink", "ink1.png,Ink") for row in rows])
@@ -270,3 +274,23 @@ def test_the_defaults_are_those_of_a_training():
     assert check_command.FLAGS["val_percent"].default == shares.val_percent
     assert check_command.FLAGS["test_percent"].default == shares.test_percent
     assert check_command.FLAGS["image_size"].default == config.data.image_size
+
+
+def test_pictures_of_one_tone_are_problems_and_shortcuts_are_cautions(tmp_path, run):
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        label = ("ink", "oil")[i % 2]
+        (tmp_path / label).mkdir(exist_ok=True)
+        pixels = rng.integers(0, 256, (48, 48, 3), np.uint8)
+        profile = rgb_profile("A studio", PROPHOTO, gamma(1.8)) if label == "oil" else None
+        Image.fromarray(pixels).save(tmp_path / label / f"{i:02}.png", icc_profile=profile)
+    count, out = run()
+    assert count == 0
+    assert "colour profiles: 20 A studio; they are converted to sRGB\n" in out
+    assert "caution: the colour profile all but decides the class: of 20 images with" in out
+    dark = np.arange(48 * 48, dtype=np.uint16).reshape(48, 48) % 1021
+    Image.fromarray(dark).save(tmp_path / "ink/00.png")
+    count, out = run()
+    assert count == 1
+    assert "pictures that are all but one tone: 1\n" in out
+    assert re.search(r'"ink/00.png" \(\w+, ink\): its levels are 0 to 3 of 255; if they', out)
