@@ -63,8 +63,8 @@ FIELDS: dict[str, Field] = {
     "data.root": Field(
         "",
         _ANY,
-        "folder: the images; records: what dkse-pack wrote, a folder or gs:// or s3://; tfds: its"
-        " data_dir, if not the default one",
+        "folder: the images, or several folders with commas between them; records: what dkse-pack"
+        " wrote, a folder or gs:// or s3://; tfds: its data_dir, if not the default one",
         effect=False,
     ),
     "data.image_size": Field(299, _COUNT, "side in pixels of the square images of training"),

@@ -66,11 +66,17 @@ class Contents:
         if (own == b"").any():
             self.digests[self.index] = np.where(own == b"", digests, own)
 
-    def matches(self, index: int, content: bytes) -> bool:
-        """Returns whether bytes are what example `index` of the N had, and learns them if new."""
+    def matches(self, index: int, content: bytes, page: int = 1) -> bool:
+        """Returns whether bytes are what example `index` of the N had, and learns them if new.
+
+        Args:
+            index: of the example.
+            content: of its file.
+            page: of the file that the example is.
+        """
         if self.checked[index]:
             return True
-        digest = content_digest(content)
+        digest = content_digest(content, page)
         if not self.digests[index]:
             self.digests[index] = digest
         # NumPy strips zeros at the end.
@@ -78,9 +84,12 @@ class Contents:
         return bool(self.checked[index])
 
 
-def content_digest(content: bytes) -> bytes:
-    """Returns the 16 bytes that stand for an encoded image."""
-    return hashlib.blake2b(content, digest_size=16).digest()
+def content_digest(content: bytes, page: int = 1) -> bytes:
+    """Returns the 16 bytes that stand for an encoded image, a page of a file's content."""
+    digest = hashlib.blake2b(content, digest_size=16)
+    if page > 1:
+        digest.update(f"#{page}".encode())
+    return digest.digest()
 
 
 def text_hashes(texts: Iterable[str], size: int) -> np.ndarray:

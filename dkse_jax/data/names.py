@@ -1,9 +1,12 @@
 """Names of classes, splits and groups as people write them."""
 
+import os
+import posixpath
 import re
 import unicodedata
 from collections.abc import Iterable
 
+from dkse_jax.data.formats import SUFFIXES
 from dkse_jax.data.splits import Report
 from dkse_jax.errors import refuse
 
@@ -13,6 +16,7 @@ _INVISIBLE = re.compile(
     r"[\u00ad\u034f\u061c\u115f\u1160\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"
     r"\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0100-\U000e01ef]"
 )
+_PAGE = re.compile(r"(.+(\.\w+))#([1-9][0-9]*)", re.DOTALL)
 _ENDS = re.compile(r"^[\s\u200c\u200d]+|[\s\u200c\u200d]+$")
 
 
@@ -26,6 +30,20 @@ def clean(name: str) -> str:
     if name.isascii():
         return name.strip()
     return nfc(_ENDS.sub("", _INVISIBLE.sub("", name)))
+
+
+def split_page(name: str) -> tuple[str, int]:
+    """Returns the file and the page of an id such as "scan.tif#2"; page 1 of any other id."""
+    found = _PAGE.fullmatch(name)
+    if found is None or found[2].lower() not in SUFFIXES:
+        return name, 1
+    return found[1], int(found[3])
+
+
+def page_of(name: str, path: str) -> int:
+    """Returns the page that an id means of a file, whose own name may end as a page does."""
+    file, page = split_page(name)
+    return 1 if file == name or nfc(os.path.basename(path)) == posixpath.basename(name) else page
 
 
 def check_alike(kind: str, names: Iterable[str], where: str, report: Report = refuse) -> None:

@@ -15,6 +15,7 @@ from dkse_jax.console import log, say
 from dkse_jax.data.identity import digest_of_rows, rows_of
 from dkse_jax.data.pipeline import fingerprint
 from dkse_jax.data.sources import Source, load_all, load_splits, subset
+from dkse_jax.data.sources.roots import roots_of
 from dkse_jax.data.split_checks import caution_of_missing
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.distributed import processes, watch
@@ -98,6 +99,8 @@ def evaluate(
     whole, data_config = source, _on_bad_image(run.config.data, on_bad_image)
     source, skipped = readable(kept_in, whole, data_config, run.transform.size)
     log(f"evaluating step {trained.step} on {split}: {len(source)} images")
+    for line in whole.remarks if split == "all" else ():
+        log(line)
     for line in caution_of_missing(source, split if root is None else f'"{root}"'):
         log(line)
     with watch.working():
@@ -234,7 +237,8 @@ def _load_splits(run: Run, root: Path | None) -> dict[str, Source]:
     try:
         return load_splits(config, run.config.seed)
     except UserError as error:
-        if root is None and config.root and not os.path.exists(_absolute(config.root)):
+        there = all(map(os.path.exists, roots_of(config.root)))
+        if root is None and config.root and not there:
             remedy = "if the data were moved, name their new place: --root=FOLDER --split=..."
             joint = " I" if str(error).endswith("?") else "; i"
             raise UserError(f"{error}{joint}{remedy[1:]}") from error
@@ -242,4 +246,7 @@ def _load_splits(run: Run, root: Path | None) -> dict[str, Source]:
 
 
 def _absolute(root: str) -> str:
-    return os.path.abspath(os.path.expanduser(root)) if root and "://" not in root else root
+    """Returns data.root with absolute paths."""
+    if not root or "://" in root:
+        return root
+    return ",".join(map(os.path.abspath, roots_of(root)))

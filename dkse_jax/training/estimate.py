@@ -48,6 +48,8 @@ def announce(
     several = "" if processes.alone() else f" in {processes.count()} processes"
     log(f"devices  {mesh.size} {device.platform} ({device.device_kind}){several}")
     log(f"data     {sizes}; {len(names)} classes: {', '.join(names)}")
+    for line in splits["train"].remarks:
+        log(f"listing  {line}")
     count_text, trained_layers = f"{parameters:,} trainable parameters", ""
     if prefixes := frozen_prefixes(config):
         number, trained_layers = trained(prefixes, parameter_shapes(model, config.data.image_size))

@@ -8,6 +8,8 @@ from PIL import Image, UnidentifiedImageError
 
 from dkse_jax.data.formats.limits import MAX_PIXELS, MEGAPIXELS, TooManyPixels
 
+NEEDS_MUSEUM = "needs the extra museum: pip install 'dkse_jax[museum]'"
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Format:
@@ -52,6 +54,12 @@ def _format(
     return Format(name, tuple(suffixes.split()), re.compile(magic, re.DOTALL), reader, extra)
 
 
+# Most raw files of cameras are TIFFs by their first bytes; the reader of TIFF finds those.
+_RAW = """.dng .nef .nrw .cr2 .cr3 .arw .srf .sr2 .orf .rw2 .rwl .raf .pef .srw .3fr .fff .iiq .mef
+    .mos .erf .kdc .dcr"""
+_RAW_MAGIC = rb"II\*\0....CR\x02|....ftypcrx |FUJIFILMCCD-RAW|IIU\0|IIR[OS]|MMOR"
+_HEIC_MAGIC = rb"....ftyp(?:hei[cmsx]|hev[cmsx]|mi[fa][12f]|msf1)"
+
 # The first that matches counts. Those without a reader are here to be named.
 FORMATS = (
     _format("a JPEG", ".jpg .jpeg .jpe .jfif", rb"\xff\xd8\xff", "jpeg"),
@@ -59,7 +67,10 @@ FORMATS = (
     _format("a WebP image", ".webp", rb"RIFF....WEBP", "pillow"),
     _format("a GIF", ".gif", rb"GIF8[79]a", "pillow"),
     _format("a BMP", ".bmp", rb"BM", "pillow"),
+    _format("a RAW image", _RAW, _RAW_MAGIC, "raw", extra=True),
     _format("a TIFF", ".tif .tiff", rb"II[*+]\0|MM\0[*+]", "pillow"),
+    _format("a PSD", ".psd .psb", rb"8BPS\0[\1\2]", "psd"),
+    _format("a HEIC image", ".heic .heif .hif", _HEIC_MAGIC, "heif", extra=True),
     _format("a JPEG XL image", ".jxl", rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"),
     _format("a JPEG XR image", ".jxr .wdp .hdp", rb"II\xbc"),
     _format("an OpenEXR image", ".exr", rb"\x76\x2f\x31\x01"),
@@ -79,6 +90,7 @@ FORMATS = (
     _format("a video (MP4 or MOV)", "", rb"....(ftyp|moov|mdat|wide)"),
     _format("a Git LFS pointer", "", rb"version https://git-lfs"),
     _format("a file of macOS about another file", "", rb"\0\x05\x16\x07"),
+    _format("a PDF", ".pdf", rb".{0,1019}?%PDF-", "pdf", extra=True),
 )
 SUFFIXES = frozenset(suffix for one in FORMATS if one.reader for suffix in one.suffixes)
 
@@ -110,6 +122,8 @@ def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
     reader = importlib.import_module(f"{__name__}.{found.reader}")
     try:
         return reader.open_picture(content, min_side, page)
+    except ImportError as error:
+        raise ValueError(f"it is {found.name}, which {NEEDS_MUSEUM}") from error
     except TooManyPixels as error:
         width, height = error.size
         raise ValueError(
@@ -118,3 +132,10 @@ def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
         ) from error
     except (SyntaxError, UnidentifiedImageError) as error:  # of Pillow's plugins
         raise ValueError(f"it is {found.name} of a kind that cannot be read") from error
+
+
+def check_page(page: int, pictures: int) -> None:
+    """Raises ValueError for a picture that a file of that many pictures does not have."""
+    if not 1 <= page <= pictures:
+        count = "one picture" if pictures == 1 else f"{pictures} pictures"
+        raise ValueError(f"it has {count}, and no number {page}")

@@ -27,6 +27,7 @@ class Source:
         read: (index, min_side) -> uint8 (H, W, 3). The result may be smaller than the original
             while its shorter side is at least min_side pixels; None for the original size.
         contents: of the encoded images; None where ids determine the images.
+        remarks: lines on what else was found where the examples were, of any split.
     """
 
     class_names: tuple[str, ...]
@@ -35,6 +36,7 @@ class Source:
     groups: Sequence[str]
     read: Callable[[int, int | None], np.ndarray]
     contents: Contents | None = None
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -106,14 +108,18 @@ def _load_whole(data_config: ConfigDict, seed: int) -> dict[str, Source]:
             },
             seed=seed,
         )
-    root = expanded(data_config.root)
     if data_config.source == "folder":
         from dkse_jax.data.sources.folder import load_folder
 
         shares = data_config.folder
         return load_folder(
-            root, seed, shares.val_percent, shares.test_percent, data_config.colour_profiles
+            data_config.root,
+            seed,
+            shares.val_percent,
+            shares.test_percent,
+            data_config.colour_profiles,
         )
+    root = expanded(data_config.root)
     if data_config.source == "records":
         from dkse_jax.data.sources.records import load_records
 

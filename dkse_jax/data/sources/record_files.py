@@ -7,6 +7,7 @@ file.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -17,11 +18,12 @@ import numpy as np
 from etils import epath
 
 from dkse_jax.data.identity import HASHES, content_digest, text_hashes
-from dkse_jax.data.sources.listing import Example
+from dkse_jax.data.names import page_of, split_page
+from dkse_jax.data.sources.example import Example
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.errors import refuse
 from dkse_jax.files import digest_of, reason_of, sync
-from dkse_jax.text import as_bytes, as_text
+from dkse_jax.text import as_bytes, as_text, plain_text
 
 NAME = "packed_images"  # of the data set, for TensorFlow Datasets
 MANIFEST = "manifest.json"  # written last: a folder with it is complete
@@ -112,6 +114,26 @@ def array_name(split: str, array: str) -> str:
     return f"{split}.{array}.npy"
 
 
+def check_packable(class_names: Sequence[str], examples: Sequence[Example]) -> None:
+    """Raises UserError for a name of a class or a file that records cannot hold."""
+    for name in class_names:
+        if name != plain_text(name).strip():  # TensorFlow Datasets stores one name a line
+            refuse(f'the class "{name}" cannot be packed: its name is no plain text; rename it')
+    for example in examples:
+        if split_page(example.id)[1] != page_of(example.id, example.path):
+            refuse(f'"{example.path}" cannot be packed: its name means a page of a file; rename it')
+
+
+def digest_of_inputs(shards: Sequence[Shard]) -> str:
+    """Returns the SHA-256 of what is packed: names, labels, groups and sizes, not contents."""
+    digest = hashlib.sha256()
+    for shard in shards:
+        for example, size in zip(shard.examples, shard.sizes, strict=True):
+            line = (shard.name, example.id, example.label, example.group, size)
+            digest.update(json.dumps(line).encode())
+    return digest.hexdigest()
+
+
 def features(class_names: Sequence[str]):
     """Returns a record's features for TensorFlow Datasets; images keep the bytes of their files."""
     import tensorflow_datasets as tfds  # here, since importing it takes half a second
@@ -196,10 +218,8 @@ def write_arrays(
 def read_digests(shard: Path) -> list[bytes]:
     """Reads the records of a packed shard; returns the digest of each image's content."""
     reader = open_shard(shard)
-    return [
-        content_digest(id_and_image(reader.read([index])[0])[1])
-        for index in range(reader.num_records())
-    ]
+    held = (id_and_image(reader.read([index])[0]) for index in range(reader.num_records()))
+    return [content_digest(content, split_page(name)[1]) for name, content in held]
 
 
 def open_shard(file: str | os.PathLike[str]) -> Any:

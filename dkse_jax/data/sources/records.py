@@ -16,6 +16,7 @@ from etils import epath
 
 from dkse_jax.data.decode import decode_image
 from dkse_jax.data.identity import Contents
+from dkse_jax.data.names import split_page
 from dkse_jax.data.sources import Source
 from dkse_jax.data.sources.record_files import (
     ARRAYS,
@@ -167,14 +168,15 @@ def _read(
     min_side: int | None,
 ) -> np.ndarray:
     name, image = id_and_image(read_record(index))
+    page = split_page(name)[1]
     if name != ids[index]:  # its label would be another image's
         refuse(f'the record of "{ids[index]}" holds "{name}": pack the images into a new folder')
-    if not known.matches(index, image):
+    if not known.matches(index, image, page):
         refuse(
             f'the content of "{name}" changed since the run began; restore the records, or begin a '
             "new run in another --workdir"
         )
-    return decode_image(image, min_side, name=name, profiles=profiles)
+    return decode_image(image, min_side, name=name, page=page, profiles=profiles)
 
 
 def _local(file: epath.Path, digest: str) -> str:

@@ -10,8 +10,11 @@ import numpy as np
 from dkse_jax import markdown
 from dkse_jax.console import log, with_progress
 from dkse_jax.data.decode import BadImage
+from dkse_jax.data.names import page_of
+from dkse_jax.data.sources.example import Example
 from dkse_jax.data.sources.folder import list_folder, sources_of
-from dkse_jax.data.sources.listing import Example, check_root
+from dkse_jax.data.sources.listing import check_root
+from dkse_jax.data.sources.roots import roots_of
 from dkse_jax.data.split_checks import cautions, check_apart, check_splits
 from dkse_jax.data.splits import SPLITS, check_shares
 from dkse_jax.data.tools.duplicates import DuplicateSet, ImageHash, find_duplicates, hash_image
@@ -37,19 +40,23 @@ def check(root: str, *, seed: int, val_percent: float, test_percent: float, imag
     Raises:
         UserError: the folder does not exist, or the shares leave train or val empty.
     """
-    check_root(root)
+    for one in roots_of(root):
+        check_root(one)
     check_shares(val_percent, test_percent)
     mistakes: list[str] = []
     examples: list[Example] = []
     try:
-        examples, given = list_folder(root, seed, val_percent, test_percent, mistakes.append)
+        listing = list_folder(root, seed, val_percent, test_percent, mistakes.append)
     except UserError as error:
         mistakes.append(str(error))
     else:
         made = f"seed {seed}, val_percent {val_percent:g} and test_percent {test_percent:g}"
-        origin = "of its metadata.csv" if given else f"of a training with {made}"
+        examples, given = list(listing.examples), listing.given
+        origin = f"of its {given}" if given else f"of a training with {made}"
         _log(f'{len(examples):,} images in "{root}"; the splits are those {origin}', "")
         _log(*_class_table(examples))
+        _log(*listing.notes, *listing.left_out.others())
+        mistakes += [*listing.left_out.troubles(), *listing.troubles]
         splits = sources_of(examples)
         if given:
             check_splits(splits, f'"{root}"', mistakes.append)
@@ -60,6 +67,7 @@ def check(root: str, *, seed: int, val_percent: float, test_percent: float, imag
     if hashes:
         _log("", *_sizes(list(hashes.values()), image_size))
     readable = [examples[i] for i in hashes]
+    _log(*_further_pictures(readable, list(hashes.values())))
     facts = [one.facts for one in hashes.values()]
     _log(*described([e.id for e in readable], [e.label for e in readable], facts))
     tones = [
@@ -136,7 +144,7 @@ def _in_threads(examples: Sequence[Example]) -> Iterator[ImageHash | BadImage]:
 
 def _hash_or_refusal(example: Example) -> ImageHash | BadImage:
     try:
-        return hash_image(example.path, name=example.id)
+        return hash_image(example.path, example.id, page_of(example.id, example.path))
     except BadImage as refusal:
         return refusal
 
@@ -171,6 +179,19 @@ def _sizes(hashes: Sequence[ImageHash], image_size: int) -> list[str]:
             "the square in the middle"
         )
     return lines
+
+
+def _further_pictures(examples: Sequence[Example], hashes: Sequence[ImageHash]) -> list[str]:
+    """Returns a line about the pictures that files have beyond those that are examples."""
+    pictures = {e.path: one.facts.pictures for e, one in zip(examples, hashes, strict=True)}
+    rest = Counter(pictures) - Counter(example.path for example in examples)
+    if not rest:
+        return []
+    first = next(example.id for example in examples if example.path in rest)
+    return [
+        f"files of several pictures, of which not all are read: {len(rest):,}, with "
+        f'{rest.total():,} more pictures (first: "{first}")'
+    ]
 
 
 def _named(duplicates: DuplicateSet, examples: Sequence[Example]) -> str:

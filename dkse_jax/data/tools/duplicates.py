@@ -16,6 +16,7 @@ from PIL import Image
 
 from dkse_jax.console import with_progress
 from dkse_jax.data.decode import Facts, decode, read_image_file
+from dkse_jax.data.identity import content_digest
 from dkse_jax.data.tools.tones import one_tone
 
 _SIDE = 32  # of a thumbnail
@@ -33,7 +34,7 @@ class ImageHash:
 
     Attributes:
         size: height and width in pixels.
-        file_hash: SHA-256 of the file.
+        file_hash: of the file, and the page in it.
         pixel_hash: SHA-256 of the decoded pixels and their shape.
         thumbnail: uint8 (32, 32), grey, for images of any proportions.
         tone: of `one_tone`.
@@ -61,14 +62,14 @@ class DuplicateSet:
     how: str
 
 
-def hash_image(path: str, name: str) -> ImageHash:
-    """Reads, decodes and hashes an image, called `name` in errors.
+def hash_image(path: str, name: str, page: int = 1) -> ImageHash:
+    """Reads, decodes and hashes a picture of a file, called `name` in errors.
 
     Raises:
         BadImage: as `decode_image`.
     """
     content = read_image_file(path, name)
-    decoded = decode(content, name=name)
+    decoded = decode(content, name=name, page=page)
     pixels = decoded.pixels
     height, width, _ = pixels.shape
     picture = Image.fromarray(pixels)
@@ -76,7 +77,7 @@ def hash_image(path: str, name: str) -> ImageHash:
     grey = picture.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
     return ImageHash(
         size=(height, width),
-        file_hash=hashlib.sha256(content).digest(),
+        file_hash=content_digest(content, page),
         pixel_hash=hashlib.sha256(f"{height} x {width}".encode() + pixels.tobytes()).digest(),
         thumbnail=np.asarray(grey),
         tone=one_tone(picture),

@@ -3,7 +3,6 @@
 import concurrent.futures
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import queue
@@ -18,8 +17,9 @@ from etils import epath
 from dkse_jax.console import log, with_progress
 from dkse_jax.data.decode import read_image_file
 from dkse_jax.data.identity import content_digest
+from dkse_jax.data.names import split_page
+from dkse_jax.data.sources.example import Example
 from dkse_jax.data.sources.folder import list_folder, sources_of
-from dkse_jax.data.sources.listing import Example
 from dkse_jax.data.sources.record_files import (
     HASHES_ARRAY,
     JOURNAL,
@@ -29,6 +29,8 @@ from dkse_jax.data.sources.record_files import (
     Manifest,
     Shard,
     array_name,
+    check_packable,
+    digest_of_inputs,
     mistake_of,
     read_digests,
     read_manifest,
@@ -36,6 +38,7 @@ from dkse_jax.data.sources.record_files import (
     write_arrays,
     write_metadata,
 )
+from dkse_jax.data.sources.roots import roots_of
 from dkse_jax.data.split_checks import check_apart, check_splits
 from dkse_jax.data.splits import SPLITS, check_shares
 from dkse_jax.errors import refuse
@@ -47,7 +50,6 @@ from dkse_jax.files import (
     try_lock,
     write_atomically,
 )
-from dkse_jax.text import plain_text
 
 SHARD_BYTES = 2**28  # of images, approximately
 
@@ -65,15 +67,16 @@ def pack(root: str, out: str, *, seed: int, val_percent: float, test_percent: fl
     """
     check_shares(val_percent, test_percent)
     folder = _check_out(root, out)
-    examples, _ = list_folder(root, seed, val_percent, test_percent, refuse)
+    listing = list_folder(root, seed, val_percent, test_percent, refuse)
+    examples = listing.examples
     class_names = sorted({example.label for example in examples})
-    for name in class_names:
-        if name != plain_text(name).strip():  # TensorFlow Datasets stores one name a line
-            refuse(f'the class "{name}" cannot be packed: its name is no plain text; rename it')
+    check_packable(class_names, examples)
     sources = sources_of(examples)
     check_splits(sources, f'"{root}"')
     check_apart(sources, f'"{root}"')
     splits = {split: [e for e in examples if e.split == split] for split in SPLITS}
+    for line in listing.remarks():
+        log(line)
     with explain_disk_errors("cannot pack into", folder):
         folder.mkdir(parents=True, exist_ok=True)
         with _journal(folder) as journal:
@@ -84,7 +87,7 @@ def _check_out(root: str, out: str) -> Path:
     if "://" in out:
         refuse(f'"{out}" is not a local folder: pack into one, and copy that with its own tool')
     folder = Path(expanded(out))
-    if folder.resolve().is_relative_to(Path(expanded(root)).resolve()):
+    if any(folder.resolve().is_relative_to(Path(one).resolve()) for one in roots_of(root)):
         refuse(f'"{out}" is inside the folder of the images: name a folder elsewhere')
     if folder.exists() and not folder.is_dir():
         refuse(f'"{out}" is not a folder')
@@ -114,7 +117,7 @@ def _pack_and_verify(
 ) -> None:
     shards = {split: _shards(split, examples) for split, examples in splits.items()}
     every = [shard for split in SPLITS for shard in shards[split]]
-    inputs = _digest_of_inputs(every)
+    inputs = digest_of_inputs(every)
     known = _known_files(folder, journal, inputs, root)
     finished = all(array_name(split, HASHES_ARRAY) in known for split in SPLITS)
     whole = _whole_files(folder, known)
@@ -154,15 +157,6 @@ def _shards(split: str, examples: Sequence[Example]) -> list[Shard]:
         )
         for number, (start, end) in enumerate(zip(starts, ends, strict=True))
     ]
-
-
-def _digest_of_inputs(shards: Sequence[Shard]) -> str:
-    digest = hashlib.sha256()
-    for shard in shards:
-        for example, size in zip(shard.examples, shard.sizes, strict=True):
-            line = (shard.name, example.id, example.label, example.group, size)
-            digest.update(json.dumps(line).encode())
-    return digest.hexdigest()
 
 
 def _known_files(folder: Path, journal: TextIO, inputs: str, root: str) -> dict[str, Entry]:
@@ -246,7 +240,7 @@ def _packing(
         add = digests[shard.name].append
 
         def write(example: Example, content: bytes) -> bytes:
-            add(content_digest(content))
+            add(content_digest(content, split_page(example.id)[1]))
             return serialise(example, content)
 
         try:

@@ -150,10 +150,11 @@ def test_all_mistakes_are_told_at_once(tmp_path, run):
         "row 12 .* is outside of the data root",
         'the group "book0" is in both train and val',
         'the class "oil" of ".*" has no images in train',
+        r'1 file is not in the metadata: 1 \.png \(first: "oil0.png"\)',
     ):
         assert re.search(sentence, out), sentence
-    assert "mistakes in the folder: 7" in out
-    assert count == 7
+    assert "mistakes in the folder: 8" in out
+    assert count == 8
 
 
 def make_classes(root, count):
@@ -167,10 +168,12 @@ def test_small_splits_and_a_missing_test_are_cautions_and_no_trouble(tmp_path, r
     count, out = run()
     assert count == 0
     assert 'caution: val has only 1 group, of the class "ink" only 1 (and of 1 more): a' in out
+    (tmp_path / "oil2.png").unlink()
     write_metadata(tmp_path, rows[:-1])
     count, out = run()
     assert count == 0
     assert 'caution: test has no images of the class "oil"' in out
+    (tmp_path / "ink2.png").unlink()
     write_metadata(tmp_path, rows[:-2])
     assert "caution: there is no test split" in run()[1]
     write_metadata(tmp_path, [row.replace("ink1.png,ink", "ink1.png,Ink") for row in rows])

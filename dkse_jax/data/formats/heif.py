@@ -1,0 +1,33 @@
+"""HEIC, as phones write it, by pi-heif."""
+
+import contextlib
+import io
+from collections.abc import Iterator
+
+from dkse_jax.data.formats import Opened, check_page
+from dkse_jax.data.formats.limits import check_pixels
+
+
+def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
+    """Opens a picture, turned upright; the first is the primary one; see `formats.open_picture`."""
+    import pi_heif
+
+    with _naming_damage():
+        file = pi_heif.open_heif(io.BytesIO(content))
+    check_page(page, len(file))
+    primary = file.primary_index
+    others = [index for index in range(len(file)) if index != primary]
+    picture = file[[primary, *others][page - 1]]
+    check_pixels(picture.size)
+    with _naming_damage():
+        image = picture.to_pillow()
+    return Opened(image, image.size, len(file))
+
+
+@contextlib.contextmanager
+def _naming_damage() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, OSError, RuntimeError, SyntaxError, ValueError) as error:
+        reason = str(error).strip().splitlines()[:1]
+        raise ValueError(": ".join(["it is a HEIC image that is damaged", *reason])) from error

@@ -1,0 +1,133 @@
+"""Search of a folder for files: links within it are followed, hidden files are counted."""
+
+import dataclasses
+import os
+
+from dkse_jax.data.names import nfc, split_page
+from dkse_jax.data.sources.left_out import LeftOut, Reason
+from dkse_jax.data.splits import Report
+
+# What file servers, macOS and Windows keep among the files of their users, in lower case. Names
+# that begin with a dot need no list.
+_SYSTEM_FILES = "thumbs.db ehthumbs.db ehthumbs_vista.db desktop.ini picasa.ini zbthumbnail.info"
+_SYSTEM_FOLDERS = """
+    @eadir @tmp @sharebin @recycle #recycle @synoeastream @synoresource @appstore @database
+    __macosx $recycle.bin recycle.bin recycler recycled trashbox lost+found
+"""
+_SYSTEM = frozenset((_SYSTEM_FILES + _SYSTEM_FOLDERS).split()) | {
+    *("system volume information", "network recycle bin", "network trash folder"),
+    *("temporary items", "thevolumesettingsfolder", "icon\r"),
+}
+# These are not entered: they hold copies of everything, perhaps hundreds.
+_SNAPSHOTS = ("#snapshot", "~snapshot", "@recently-snapshot", ".snapshot", ".snapshots", ".zfs")
+
+
+@dataclasses.dataclass
+class Scan:
+    """What a folder holds.
+
+    Attributes:
+        root: the folder.
+        files: id -> path of each visible file; an id is the path relative to the root, in NFC.
+        folders: the ids of all visible folders.
+        left_out: the other files.
+    """
+
+    root: str
+    files: dict[str, str] = dataclasses.field(default_factory=dict)
+    folders: set[str] = dataclasses.field(default_factory=set)
+    left_out: LeftOut = dataclasses.field(default_factory=LeftOut)
+
+    def tops(self) -> list[str]:
+        """Returns the names of the folders in the root, sorted."""
+        return sorted(folder for folder in self.folders if "/" not in folder)
+
+    def file_of(self, name: str) -> str:
+        """Returns the id of the file that an id is of, which may be a page's."""
+        return name if name in self.files else split_page(name)[0]
+
+
+def scan(root: str, report: Report) -> Scan:
+    """Searches a folder and all below it. A link within it is followed, each folder entered once.
+
+    Args:
+        root: an existing folder.
+        report: receives a sentence about each file and folder that cannot be taken.
+    """
+    found = Scan(root)
+    real_root = os.path.realpath(root)
+    pending = [("", root, real_root)]  # prefix of its ids, path, real path
+    links: list[tuple[str, str, str]] = []  # to folders: id, path, real path
+    entered: set[str] = set()
+    while pending or links:
+        if not pending:  # all real folders are entered: they keep their own ids
+            name, path, real = links.pop(links.index(min(links)))
+            if real in entered:
+                found.left_out.add(Reason.LINK, name)
+                continue
+            found.folders.add(name)
+            pending.append((f"{name}/", path, real))
+        prefix, folder, real = pending.pop()
+        if real in entered:
+            continue
+        entered.add(real)
+        for entry in _entries(folder, report):
+            name = prefix + nfc(entry.name)
+            if _is_hidden(entry.name):
+                _count_hidden(entry, name, found.left_out)
+            elif name in found.files or name in found.folders:
+                report(f'"{root}" has "{name}" twice, in two Unicode spellings')
+                found.left_out.add(Reason.REFUSED, name)
+            elif mistake := _mistake_of_link(entry, real_root):
+                report(mistake)
+                found.left_out.add(Reason.REFUSED, name)
+            elif entry.is_symlink() and os.path.isdir(entry.path):
+                links.append((name, entry.path, os.path.realpath(entry.path)))
+            elif not entry.is_symlink() and entry.is_dir():
+                found.folders.add(name)
+                pending.append((f"{name}/", entry.path, os.path.join(real, entry.name)))
+            elif os.path.isfile(entry.path) if entry.is_symlink() else entry.is_file():
+                found.files[name] = entry.path
+            else:
+                broken = entry.is_symlink() and not os.path.exists(entry.path)
+                found.left_out.add(Reason.BROKEN if broken else Reason.SPECIAL, name)
+    return found
+
+
+def _entries(folder: str, report: Report) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        report(f'the folder "{folder}" cannot be read: {error.strerror}')
+        return []
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _SYSTEM or name.lower() in _SNAPSHOTS
+
+
+def _count_hidden(entry: os.DirEntry[str], name: str, counts: LeftOut) -> None:
+    """Counts a hidden file, or all files of a hidden folder."""
+    if not entry.is_dir(follow_symlinks=False):
+        counts.add(Reason.HIDDEN, name)
+    elif entry.name.lower() in _SNAPSHOTS:
+        counts.add(Reason.SNAPSHOT, name)
+    else:
+        for folder, _, files in os.walk(entry.path):
+            inside = name + nfc(folder.removeprefix(entry.path))
+            for file in files:
+                counts.add(Reason.HIDDEN, f"{inside}/{nfc(file)}")
+
+
+def _mistake_of_link(entry: os.DirEntry[str], real_root: str) -> str:
+    """Returns the sentence that refuses a link; "" if it may be followed, or is none."""
+    if not entry.is_symlink():
+        return ""
+    target = os.path.realpath(entry.path)
+    if os.path.commonpath((target, real_root)) == real_root:
+        return ""
+    return (
+        f'the link "{entry.path}" leads out of the data root, to "{target}": copy the files '
+        "there into the root, or list them in the metadata.csv of a root that holds both"
+    )
