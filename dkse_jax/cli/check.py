@@ -1,8 +1,9 @@
 """Checks a folder of images before anything is trained on it: dkse-check IMAGES
 
-Reads every image once and reports all problems: mistakes in the folder or in its metadata.csv,
-images that cannot be read, and exact or near duplicates in two splits or two classes. Exits with
-code 0 without a problem, 1 otherwise.
+Reads every image once and reports all problems: mistakes in the folder or in its metadata, files
+that look like pictures and are not read, images that cannot be read, and exact or near duplicates
+in two splits or two classes. Exits with code 0 without a problem, 1 otherwise. Several folders with
+commas between them, A,B, are checked as one data set.
 """
 
 import sys
@@ -13,7 +14,9 @@ from dkse_jax import cli
 from dkse_jax.errors import UserError
 
 FLAGS = flags.FlagValues()  # of this command alone: other commands have flags of these names
-_ROOT = cli.define_path("root", None, "The folder of the images.", flag_values=FLAGS)
+_ROOT = cli.define_path(
+    "root", None, "The folder of the images, or several: A,B.", flag_values=FLAGS
+)
 _SEED = cli.define_field("seed", FLAGS, "of the splits that the folder does not give")
 _VAL_PERCENT = cli.define_field("data.folder.val_percent", FLAGS)
 _TEST_PERCENT = cli.define_field("data.folder.test_percent", FLAGS)

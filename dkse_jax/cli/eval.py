@@ -2,7 +2,8 @@
 
 Installed as dkse-eval. Evaluates the best checkpoint, on the test split by default, and writes
 metrics and figures to DIR/eval/SPLIT. --root=IMAGES --split=all evaluates on all images of another
-folder, whose class folders have the names of the training classes, with a report for each folder;
+folder, whose classes have the names of the training classes, with a report for each folder (A,B are
+two folders as one);
 --root=NEW --split=test on the test split of data that were moved. --on_bad_image=skip leaves out
 images that cannot be read, and lists them. --gradcam=N adds Grad-CAM overlays of N examples of each
 class.

@@ -23,7 +23,7 @@ from dkse_jax.text import plain_text
 
 MAX_BYTES = 2**32  # the largest classic TIFF; a library may read a small level out of it
 _quiet = threading.Lock()
-_DECODER_CODE = re.compile(r"(decoder|codec) (error|configuration error).*")
+_DECODER_CODE = re.compile(r"(decoder|codec) (configuration )?error.*|Error -?\d+ while.*")
 
 # A photograph of broken EXIF data is read all the same. Filters of the user's come first.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.", append=True)

@@ -34,7 +34,7 @@ def clean(name: str) -> str:
 
 def split_page(name: str) -> tuple[str, int]:
     """Returns the file and the page of an id such as "scan.tif#2"; page 1 of any other id."""
-    found = _PAGE.fullmatch(name)
+    found = _PAGE.fullmatch(name) if "#" in name else None  # mostly there is none
     if found is None or found[2].lower() not in SUFFIXES:
         return name, 1
     return found[1], int(found[3])

@@ -5,6 +5,7 @@ import struct
 import zlib
 
 import numpy as np
+import tifffile
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -55,3 +56,18 @@ def tiff(bits, row, photometric, order="<", width=4, samples=1, deflate=False):
         else:
             parts.append(struct.pack(order + "HHIHH", tag, 3, 1, value, 0))
     return b"".join([*parts, struct.pack(order + "I", 0), extra, row])
+
+
+LAYOUTS = {"strips": {}, "short strips": {"rowsperstrip": 7}, "tiles": {"tile": (32, 16)}}
+
+
+def written(*pages):
+    """Encodes a TIFF of pages, each (pixels, options of tifffile)."""
+    buffer = io.BytesIO()
+    bigs = {options.pop("bigtiff", False) for _, options in pages}
+    order = pages[0][1].pop("byteorder", "<")
+    with tifffile.TiffWriter(buffer, bigtiff=True in bigs, byteorder=order) as file:
+        for pixels, options in pages:
+            options.setdefault("photometric", "rgb" if pixels.ndim == 3 else "minisblack")
+            file.write(pixels, metadata=None, **options)
+    return buffer.getvalue()

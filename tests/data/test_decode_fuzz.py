@@ -13,8 +13,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dkse_jax.data import decode
 from dkse_jax.data.decode import BadImage, decode_image
-from dkse_jax.data.formats import MAX_PIXELS
+from dkse_jax.data.formats import MAX_PIXELS, raw, vips
+from tests.data.museum_files import (
+    HEIC_TURNED,
+    HEIC_TWO,
+    dng,
+    drawn_pdf,
+    pdf_of,
+    planes_of,
+    psd,
+    tiff,
+)
 
 MUTANTS = int(os.environ.get("DKSE_FUZZ_MUTANTS", "600"))
 SECONDS = 10  # for one image; the largest allowed one takes about 3 on a slow core
@@ -43,9 +54,29 @@ KINDS = [
 ]
 
 
-def make_pictures():
+MUSEUM = {  # a name -> its encoder, and its reader where its content does not tell it
+    "heic": (lambda pixels: HEIC_TURNED, None),
+    "heic-two": (lambda pixels: HEIC_TWO, None),
+    "pdf-scan": (lambda pixels: pdf_of(pixels, pixels), None),
+    "pdf-drawn": (lambda pixels: drawn_pdf(), None),
+    "psd": (lambda pixels: psd(planes_of(pixels, 8), compression=1), None),
+    "psd-16": (lambda pixels: psd(planes_of(pixels, 16), compression=1), None),
+    "psd-16-zip": (lambda pixels: psd(planes_of(pixels, 16), compression=3), None),
+    "psb": (lambda pixels: psd(planes_of(pixels, 8), version=2, compression=1), None),
+    "dng": (dng, raw.open_picture),
+    "tiff-large": (lambda pixels: tiff(pixels, compression="lzw"), vips.open_picture),
+    "tiff-large-tiled": (lambda pixels: tiff(pixels, tile=(16, 16)), vips.open_picture),
+}
+
+
+def make_pixels():
     pixels = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)
     pixels[8:] = pixels[8]  # so that compression has something to do
+    return pixels
+
+
+def make_pictures():
+    pixels = make_pixels()
     exif = Image.Exif()
     exif[274] = 6
     pictures = []
@@ -101,11 +132,26 @@ def with_right_checksums(data):
 @pytest.mark.parametrize("kind", range(len(KINDS)), ids=["-".join(k[:2]) for k in KINDS])
 def test_damaged_pictures_are_decoded_or_refused(kind):
     pictures = make_pictures()
-    rng = np.random.default_rng([7, kind])
-    decode_image(pictures[kind])
+    decode_mutants(
+        pictures[kind], pictures, MUTANTS // len(KINDS), np.random.default_rng([7, kind])
+    )
+
+
+@pytest.mark.parametrize("name", MUSEUM)
+def test_damaged_files_of_museums_are_decoded_or_refused(name, monkeypatch):
+    encode, reader = MUSEUM[name]
+    others = [one(make_pixels()) for one, _ in MUSEUM.values()]
+    if reader:
+        monkeypatch.setattr(decode, "open_picture", reader)
+    rng = np.random.default_rng([8, list(MUSEUM).index(name)])
+    decode_mutants(encode(make_pixels()), others, MUTANTS // len(KINDS), rng)
+
+
+def decode_mutants(picture, others, count, rng):
+    decode_image(picture)
     sentences = []
-    for _ in range(max(1, MUTANTS // len(KINDS))):
-        data = mutate(pictures[kind], pictures[int(rng.integers(len(pictures)))], rng)
+    for _ in range(max(1, count)):
+        data = mutate(picture, others[int(rng.integers(len(others)))], rng)
         if rng.random() < 0.7:
             data = with_right_checksums(data)
         start = time.monotonic()

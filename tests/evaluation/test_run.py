@@ -173,6 +173,17 @@ def test_two_roots_do_not_replace_each_other_and_files_of_the_user_stay(run, tmp
     assert len(list((run / "eval").iterdir())) == 2
 
 
+def test_two_folders_are_evaluated_as_one(run, tmp_path, answered, capsys, monkeypatch):
+    for name in ("a", "b"):
+        pictures(tmp_path / name, NAMES, 2)
+    (tmp_path / "b" / NAMES[0] / "c.jxl").touch()
+    monkeypatch.chdir(tmp_path)
+    metrics = evaluate(run, "all", "a,b")
+    assert (metrics["n"], metrics["groups"]) == (12, 12)
+    assert metrics["root"] == f"{tmp_path}/a,{tmp_path}/b"
+    assert f'1 file is not read: 1 .jxl (first: "b/{NAMES[0]}/c.jxl")\n' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("bad", [1, 5])
 def test_images_that_cannot_be_read_are_rows_where_that_is_asked(
     run, tmp_path, answered, capsys, bad

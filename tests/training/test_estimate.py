@@ -21,9 +21,9 @@ def told(config, monkeypatch, capsys):
     mesh = runtime.default_mesh()
     monkeypatch.setattr(estimate, "matmul_rate", lambda mesh: 1e10 / estimate.ATTAINED_SHARE)
 
-    def tell(step, class_names=splits["train"].class_names, workdir="runs/x"):
+    def tell(step, class_names=splits["train"].class_names, workdir="runs/x", remarks=()):
         named = {
-            name: dataclasses.replace(split, class_names=class_names)
+            name: dataclasses.replace(split, class_names=class_names, remarks=remarks)
             for name, split in splits.items()
         }
         estimate.announce(config, model, named, Path(workdir), mesh, step=step, last_step=1000)
@@ -41,6 +41,16 @@ def test_a_new_run_says_what_it_will_do_and_how_long_it_takes(told):
     assert "training takes 1000 steps of 8 images: about 12 min here" in text
     for split, count in (("val", 15), ("test", 21)):
         assert text.count(f"caution: {split} has only {count} images: ") == 1
+
+
+@pytest.mark.parametrize("step", [0, 500])
+def test_what_was_left_out_of_the_data_follows_their_sizes(told, step):
+    line = '2 files are not read: 2 .jxl (first: "ink/\x1b[31m.jxl")'
+    lines = told(step, remarks=(line, "not taken for pictures: 1 .txt")).splitlines()
+    place = lines.index("listing  not taken for pictures: 1 .txt")
+    assert lines[place - 1] == f"listing  {line}".replace("\x1b", "\ufffd")
+    assert lines[place - 2].startswith("data     train 27")
+    assert "listing" not in told(step)
 
 
 def test_a_resumed_run_counts_what_is_left(told):

@@ -58,6 +58,7 @@ def _format(
 _RAW = """.dng .nef .nrw .cr2 .cr3 .arw .srf .sr2 .orf .rw2 .rwl .raf .pef .srw .3fr .fff .iiq .mef
     .mos .erf .kdc .dcr"""
 _RAW_MAGIC = rb"II\*\0....CR\x02|....ftypcrx |FUJIFILMCCD-RAW|IIU\0|IIR[OS]|MMOR"
+_AVIF_MAGIC = rb"....ftyp(?:avi[fs]|mi[fa][1f].{4}(?:.{4}){,9}?avif)"
 _HEIC_MAGIC = rb"....ftyp(?:hei[cmsx]|hev[cmsx]|mi[fa][12f]|msf1)"
 
 # The first that matches counts. Those without a reader are here to be named.
@@ -68,9 +69,16 @@ FORMATS = (
     _format("a GIF", ".gif", rb"GIF8[79]a", "pillow"),
     _format("a BMP", ".bmp", rb"BM", "pillow"),
     _format("a RAW image", _RAW, _RAW_MAGIC, "raw", extra=True),
-    _format("a TIFF", ".tif .tiff", rb"II[*+]\0|MM\0[*+]", "pillow"),
+    _format("a TIFF", ".tif .tiff", rb"II[*+]\0|MM\0[*+]", "tiff"),
     _format("a PSD", ".psd .psb", rb"8BPS\0[\1\2]", "psd"),
+    _format("an AVIF image", ".avif", _AVIF_MAGIC, "avif"),
     _format("a HEIC image", ".heic .heif .hif", _HEIC_MAGIC, "heif", extra=True),
+    _format(
+        "a JPEG 2000 image",
+        ".jp2 .j2k .jpf .jpx .jpc .j2c",
+        rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
+        "jpeg2000",
+    ),
     _format("a JPEG XL image", ".jxl", rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"),
     _format("a JPEG XR image", ".jxr .wdp .hdp", rb"II\xbc"),
     _format("an OpenEXR image", ".exr", rb"\x76\x2f\x31\x01"),
@@ -80,7 +88,7 @@ FORMATS = (
     _format("a DjVu document", ".djvu .djv", rb"AT&TFORM"),
     _format("a DICOM image", ".dcm .dicom", rb".{128}DICM"),
     _format("a FITS image", ".fits .fit", rb"SIMPLE  ="),
-    _format("an icon (ICO)", ".ico .cur", rb"\0\0[\x01\x02]\0"),
+    _format("an icon (ICO)", ".ico .cur", rb"\0\0[\x01\x02]\0[^\0]"),
     _format("a PostScript file (EPS)", ".eps .ps .ai", rb"%!PS|\xc5\xd0\xd3\xc6"),
     _format("an SVG drawing", ".svg", rb"[^<]{0,9}(<[?!][^>]*>\s*)*<svg[\s>]"),
     _format("a web page (HTML)", "", rb"(?i)[^<]{0,9}(<!doctype html|<html|<head)"),
@@ -114,7 +122,9 @@ def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
     """
     found = identify(content)
     if found is None:
-        names = ", ".join(one.name.split()[1] for one in FORMATS if one.reader)
+        names = ", ".join(
+            one.name.split(maxsplit=1)[1].removesuffix(" image") for one in FORMATS if one.reader
+        )
         raise ValueError(f"it is not a {names} image")
     if not found.reader:
         remedy = "which is not read: convert it to TIFF, PNG or JPEG"

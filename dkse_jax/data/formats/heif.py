@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 from collections.abc import Iterator
 
 from dkse_jax.data.formats import Opened, check_page
@@ -13,6 +14,7 @@ def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
     import pi_heif
 
     with _naming_damage():
+        _check_names(content)
         file = pi_heif.open_heif(io.BytesIO(content))
     check_page(page, len(file))
     primary = file.primary_index
@@ -22,6 +24,35 @@ def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
     with _naming_damage():
         image = picture.to_pillow()
     return Opened(image, image.size, len(file))
+
+
+def _check_names(content: bytes) -> None:
+    """Raises ValueError where the type or the name of an item is no text.
+
+    pi-heif passes them on to Python unchecked, which can end the process.
+    """
+    meta = _meta_box(content)
+    for found in re.finditer(rb"(....)infe(.)", meta, re.DOTALL):
+        # After version and flags there are a number and an index, before the texts.
+        start = found.end() + (9 if found[2] == b"\3" else 7)
+        meta[start : found.start() + int.from_bytes(found[1], "big")].decode("utf-8")
+
+
+def _meta_box(content: bytes) -> bytes:
+    start = 0
+    while start + 8 <= len(content):
+        size, kind = (
+            int.from_bytes(content[start : start + 4], "big"),
+            content[start + 4 : start + 8],
+        )
+        if size == 1:
+            size = int.from_bytes(content[start + 8 : start + 16], "big")
+        if kind == b"meta":
+            return content[start : start + size] if size else content[start:]
+        if size < 8:
+            break
+        start += size
+    return b""
 
 
 @contextlib.contextmanager

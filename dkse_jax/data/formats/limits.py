@@ -8,7 +8,9 @@ MAX_PIXELS = 89_478_485  # that are decoded of one image; Pillow's own limit for
 MEGAPIXELS = MAX_PIXELS // 10**6
 
 _PIXEL_BYTES = 8  # of memory: Pillow's RGB has 4, the result 3
-_SMALL = 2**24  # bytes that need no reservation: the photographs of most data sets
+# Bytes that one image needs without waiting for others: few where many threads share a small
+# memory, else those of a photograph, so that no core is idle.
+_FEW, _MANY, _NEVER = 2**20, 2**28, 2**63
 
 
 class TooManyPixels(ValueError):
@@ -45,18 +47,34 @@ _FILES, _PIXELS = _Budget(300 * 10**6), _Budget(MAX_PIXELS * _PIXEL_BYTES)
 _thread = threading.local()
 
 
-def room_for_file(size: int) -> contextlib.AbstractContextManager[None]:
-    """Returns a context that waits, before a large file is read, until others are decoded.
+@contextlib.contextmanager
+def room_for_one(file_size: int) -> Iterator[None]:
+    """Keeps the memory of all images that threads have in this context at one time below 1.1 GB.
 
-    It ends when the file's content is no longer needed.
+    Waits, before a file is read, until those of other threads leave room, and again before its
+    pixels are decoded, which `check_pixels` announces.
     """
-    return _FILES.reserve(size) if size > _SMALL else contextlib.nullcontext()
+    with (
+        _FILES.reserve(file_size) if file_size > _FEW else contextlib.nullcontext(),
+        room_for_pixels(_FEW),
+    ):
+        yield
 
 
 @contextlib.contextmanager
-def room_for_pixels() -> Iterator[None]:
-    """Ends, for one image in this thread, the reservation that `check_pixels` makes."""
+def room_for_pixels(most: int = _MANY) -> Iterator[None]:
+    """Ends, for one image in this thread, the reservation that `check_pixels` makes.
+
+    Of two contexts in one thread, the outer one counts.
+
+    Args:
+        most: bytes up to which nothing is reserved.
+    """
+    if getattr(_thread, "reserved", None) is not None:
+        yield
+        return
     with contextlib.ExitStack() as _thread.reserved:
+        _thread.most = most
         try:
             yield
         finally:
@@ -78,6 +96,6 @@ def check_pixels(size: tuple[int, int], more: int = 0) -> None:
         raise TooManyPixels(size)
     needed = pixels * _PIXEL_BYTES + more
     reserved = getattr(_thread, "reserved", None)
-    if needed > _SMALL and reserved is not None:
-        _thread.reserved = None  # a second reservation could wait for a thread that waits for this
+    if reserved is not None and needed > _thread.most:
+        _thread.most = _NEVER  # a second reservation could wait for one that waits for the first
         reserved.enter_context(_PIXELS.reserve(needed))

@@ -42,6 +42,8 @@ def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
 
 def _render(page: Any, min_side: int | None, pages: int) -> Opened:
     width, height = page.get_size()  # in points, 1/72 inch
+    if not width * height > 0:
+        raise ValueError("it is a PDF whose page has no area")
     pictures = list(_pictures(page))
     scans = [one for one in pictures if one[0] >= _SCAN * width * height]
     covered, pixels = max(scans, default=(0, (0, 0)))
@@ -54,7 +56,7 @@ def _render(page: Any, min_side: int | None, pages: int) -> Opened:
     rendered = int(3 * width * height * scale**2)
     check_pixels(max((pixels for _, pixels in pictures), key=math.prod, default=(0, 0)), rendered)
     # PDFium rounds up: a little less than whole pixels keeps those of a scan as they are.
-    bitmap = page.render(scale=scale - 0.01 / max(width, height), rev_byteorder=True)
+    bitmap = page.render(scale=scale * (1 - 1e-6), rev_byteorder=True)
     return Opened(Image.fromarray(np.array(bitmap.to_numpy())), size, pages)
 
 

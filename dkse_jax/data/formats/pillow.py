@@ -3,7 +3,7 @@
 import io
 from typing import Any
 
-from PIL import BmpImagePlugin, GifImagePlugin, ImageFile, TiffImagePlugin, WebPImagePlugin
+from PIL import BmpImagePlugin, GifImagePlugin, ImageFile, WebPImagePlugin
 
 from dkse_jax.data.formats import Opened
 from dkse_jax.data.formats.limits import check_pixels
@@ -13,8 +13,6 @@ _PLUGINS: dict[bytes, type[ImageFile.ImageFile]] = {
     b"R": WebPImagePlugin.WebPImageFile,
     b"G": GifImagePlugin.GifImageFile,
     b"B": BmpImagePlugin.BmpImageFile,
-    b"I": TiffImagePlugin.TiffImageFile,
-    b"M": TiffImagePlugin.TiffImageFile,
 }
 
 

@@ -29,6 +29,8 @@ def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
     if len(content) < _HEADER.size:
         raise ValueError(_CUT)
     _, version, channels, height, width, depth, number = _HEADER.unpack_from(content)
+    if not width * height:
+        raise ValueError("it is a PSD without pixels")
     check_page(page, 1)
     check_pixels((width, height), len(content))
     if depth == 32:
@@ -36,13 +38,14 @@ def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
     kind = f"a {'PSB' if version == _PSB else 'PSD'} of {channels} x {depth} bits"
     mode = _MODES.get(number, "")
     large = version == _PSB or depth == 16
-    if not mode or (large and mode in "1P"):
+    bands = Image.getmodebands(mode) if mode else 1
+    if not mode or depth not in (1, 8, 16) or channels < bands or (large and mode in "1P"):
         raise ValueError(f"it is {kind} in a colour mode that cannot be read ({number})")
     try:
         image = _large_composite(content, mode) if large else _composite(content)
     except ImportError as error:
         raise ValueError(f"it is {kind}, which {NEEDS_MUSEUM}") from error
-    except OSError as error:
+    except (OSError, zlib.error) as error:
         raise ValueError(f"it is {kind} that is damaged: {error}") from error
     return Opened(image, (width, height))
 

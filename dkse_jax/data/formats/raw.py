@@ -1,5 +1,6 @@
 """Raw files of cameras, developed by LibRaw."""
 
+import contextlib
 import io
 
 from PIL import Image
@@ -41,6 +42,7 @@ def _camera(content: bytes) -> bytes:
     """Returns EXIF data with make and model only, as the picture is upright already."""
     camera, exif = Image.Exif(), Image.Exif()
     if content[:2] in (b"II", b"MM"):
-        exif.load(content)
-        camera.update({tag: exif[tag] for tag in (ExifTag.Make, ExifTag.Model) if tag in exif})
+        with contextlib.suppress(Exception):  # broken EXIF data makes Pillow raise nearly any type
+            exif.load(content)
+            camera.update({tag: exif[tag] for tag in (ExifTag.Make, ExifTag.Model) if tag in exif})
     return camera.tobytes()

@@ -58,6 +58,8 @@ def _to_rgb(image: Image.Image, profiles: bool, remarks: list[str]) -> Image.Ima
         raise ValueError("its 32-bit pixels have no known white")
     if image.mode.startswith("I;16"):  # Pillow's convert would clip all above 255 to white
         image = _grey_of_16_bit(image)
+    if image.mode == "La":
+        image = image.convert("LA")
     if profile:
         image, remark = to_srgb(image, profile)
         remarks += [remark] if remark else []

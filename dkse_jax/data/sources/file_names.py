@@ -29,6 +29,7 @@ class FileNames:
     def __init__(self, found: Scan, folder: str):
         self._found = found
         self._folder = folder
+        self._roots = os.path.abspath(found.root), os.path.realpath(found.root)
         self._missing = 0
         self._place = ""  # where the root was when the table was made
         self.named: set[str] = set()  # ids of files
@@ -63,23 +64,20 @@ class FileNames:
         path = cell.strip().replace("\\", "/")
         if _WINDOWS.match(path) or (path.startswith("/") and not os.path.lexists(path)):
             return self._moved(cell, path)
-        root = os.path.abspath(self._found.root)
+        root, real_root = self._roots
         full = os.path.normpath(os.path.join(root, self._folder, path))
-        for base, target in (
-            (root, full),
-            (os.path.realpath(root), full),
-            (os.path.realpath(root), os.path.realpath(full)),
-        ):
-            if target.startswith(base.rstrip("/") + "/"):
-                name = target[len(base.rstrip("/")) + 1 :]
-                if found := self._exact(name) or self._folded(cell, name):
-                    return found
-        if not full.startswith(root.rstrip("/") + "/"):
+        exists = os.path.lexists(full)
+        places = [(root, full), (real_root, full)]
+        places += [(real_root, os.path.realpath(full))] * exists
+        for base, target in places:
+            if (name := _inside(base, target)) and (found := self._any(cell, name)):
+                return found
+        name = _inside(root, full)
+        if not name:
             raise UserError(f'names "{cell}", which is outside of the data root')
-        if os.path.lexists(full):
+        if exists:
             raise UserError(f'names "{cell}", which is hidden, a folder, or a link out of the root')
         self._missing += 1
-        name = full[len(root.rstrip("/")) + 1 :]
         close = self._close(name) if self._missing <= _SUGGESTIONS else ""
         raise UserError(f'names "{cell}", which does not exist{close}')
 
@@ -88,7 +86,7 @@ class FileNames:
         parts = path.split("/")
         for count in range(1, len(parts)):
             tail = "/".join(parts[count:])
-            if found := self._exact(tail) or self._folded(cell, tail):
+            if found := self._any(cell, tail):
                 place = "/".join(parts[:count])
                 self._place = self._place or place
                 if place.lower() != self._place.lower():
@@ -100,6 +98,9 @@ class FileNames:
         raise UserError(
             f'names "{cell}", which is outside of the data root: write paths relative to the root'
         )
+
+    def _any(self, cell: str, name: str) -> str:
+        return self._exact(name) or self._folded(cell, name)
 
     def _folded(self, cell: str, name: str) -> str:
         """Returns the only file whose name is equal but for its spelling; "" without one."""
@@ -121,6 +122,12 @@ class FileNames:
         folder, base = posixpath.split(nfc(name))
         near = [f for f in files if posixpath.dirname(f) == folder or posixpath.basename(f) == base]
         return nearest(name, difflib.get_close_matches(name, near or files, n=1))
+
+
+def _inside(folder: str, path: str) -> str:
+    """Returns the path relative to a folder above it; "" if the folder is not above it."""
+    start = folder.rstrip("/") + "/"
+    return path[len(start) :] if path.startswith(start) else ""
 
 
 def _key(name: str) -> str:

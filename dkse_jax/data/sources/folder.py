@@ -94,7 +94,7 @@ def list_folder(
             classes_of_group.setdefault(example.group, set()).add(example.label)
     split_of = assign_splits(classes_of_group, seed, val_percent, test_percent, report)
     assigned = [
-        dataclasses.replace(e, split=split_of[e.group]) if e.split == open_ else e
+        Example(e.id, e.path, e.label, e.group, split_of[e.group]) if e.split == open_ else e
         for e in listing.examples
     ]
     return dataclasses.replace(listing, examples=assigned)

@@ -1,9 +1,8 @@
 """Several folders of images as one data set."""
 
-import dataclasses
 import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from dkse_jax.data.names import nfc, page_of, split_page
 from dkse_jax.data.sources.example import Example
@@ -41,10 +40,9 @@ def list_roots(root: str, report: Report, check_folders: bool = False) -> Listin
     prefixes = _prefixes(roots)
     alone = len(roots) == 1
     listings = [list_root(one, report, check_folders, alone) for one in roots]
-    examples, left_out = [], LeftOut()
+    left_out = LeftOut()
     for prefix, listing in zip(prefixes, listings, strict=True):
         left_out.join(listing.left_out, prefix)
-        examples += [dataclasses.replace(e, id=prefix + e.id) for e in listing.examples]
     given = dict.fromkeys(listing.given for listing in listings)
     if len(given) > 1 and "" in given:
         of_given = {bool(listing.given): one for one, listing in zip(roots, listings, strict=True)}
@@ -52,9 +50,15 @@ def list_roots(root: str, report: Report, check_folders: bool = False) -> Listin
             f'"{of_given[True]}" gives splits, but "{of_given[False]}" gives none: give them in '
             "both or in neither"
         )
-    complete = given.keys() not in ({""}, {"folders"}) and any(e.split == "val" for e in examples)
+    by_table = given.keys() not in ({""}, {"folders"})
+    pairs = not by_table or all(e.split != "val" for one in listings for e in one.examples)
+    examples = [
+        example
+        for prefix, listing in zip(prefixes, listings, strict=True)
+        for example in _with_groups(listing.examples, prefix, pairs)
+    ]
     return Listing(
-        examples=_with_groups(sorted(examples, key=lambda e: e.id), pairs=not complete),
+        examples=sorted(examples, key=lambda example: example.id),
         given=" and ".join(given),
         left_out=left_out,
         notes=[line for listing in listings for line in listing.notes],
@@ -80,17 +84,18 @@ def _prefixes(roots: Sequence[str]) -> list[str]:
     return [f"{nfc(name)}/" for name in names]
 
 
-def _with_groups(examples: Sequence[Example], pairs: bool) -> list[Example]:
-    """Returns the examples with groups: a file is its own, where none is given.
+def _with_groups(examples: Sequence[Example], prefix: str, pairs: bool) -> Iterator[Example]:
+    """Yields the examples with groups, and with ids that begin with a prefix.
 
-    Files of one folder and split with equal names but for the suffix are mostly one picture in
-    several formats: with `pairs`, they are one group, that of the first.
+    Where no group is given, it is the file. Files of one folder and split with equal names but for
+    the suffix are mostly one picture in several formats: with `pairs`, they are in the group of the
+    first.
     """
     first: dict[tuple[str, str], str] = {}
-    grouped = []
-    for example in examples:
-        file = example.id if page_of(example.id, example.path) == 1 else split_page(example.id)[0]
-        name = first.setdefault((example.split, posixpath.splitext(file)[0]), file)
-        own = name if pairs else file
-        grouped.append(dataclasses.replace(example, group=example.group or own))
-    return grouped
+    for e in examples:
+        group = e.group
+        if not group:
+            file = e.id if page_of(e.id, e.path) == 1 else split_page(e.id)[0]
+            stem = posixpath.splitext(file)[0] if pairs else file
+            group = prefix + first.setdefault((e.split, stem), file)
+        yield Example(prefix + e.id, e.path, e.label, group, e.split)

@@ -14,6 +14,7 @@ from dkse_jax.data.names import clean
 from dkse_jax.data.splits import Report
 from dkse_jax.errors import nearest, refuse
 from dkse_jax.files import reason_of
+from dkse_jax.text import as_bytes
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 _DELIMITERS = ",;\t"
@@ -151,7 +152,7 @@ def _json_lines(path: str, wanted: Sequence[str]) -> tuple[list[str], Iterator[A
             continue
         try:
             values = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             refuse(f'row {number} of "{path}" is not JSON: {error}')
         if not isinstance(values, dict):
             refuse(f'row {number} of "{path}" is no JSON object, such as {{"file_name": "1.jpg"}}')
@@ -182,20 +183,30 @@ def _parquet(path: str, wanted: Sequence[str]) -> tuple[list[str], Iterator[Any]
 
 
 def _has_text(cell: Any) -> bool:
-    return cell is not None and bool(clean(str(cell)))
+    return bool(cell) and bool(clean(str(cell)))
 
 
 def _text(cell: Any) -> str | None:
-    """Returns a cell as text, "" for an empty one; None for a list, an object or bytes."""
-    if cell is None:
+    """Returns a cell as text, "" for an empty one; None for what is no text and no number."""
+    if cell is None or cell != cell:  # a missing number
         return ""
-    return str(cell) if isinstance(cell, str | int | float) else None
+    if not isinstance(cell, str | int | float):
+        return None
+    text = str(cell)
+    try:
+        as_bytes(text)
+    except UnicodeEncodeError:  # half a character, which JSON can express
+        return None
+    return text
 
 
 def _decoded(path: str, wanted: Sequence[str]) -> str:
     """Returns the text of a file; raises UserError if it is not in UTF-8, nor has another mark."""
-    with open(path, "rb") as file:
-        content = file.read()
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError as error:
+        refuse(f'"{path}" cannot be read: {error.strerror}')
     encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(encoding)

@@ -1,6 +1,7 @@
 """Check of a folder of images before training."""
 
 import concurrent.futures
+import functools
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -8,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from dkse_jax import markdown
+from dkse_jax.config import FIELDS
 from dkse_jax.console import log, with_progress
 from dkse_jax.data.decode import BadImage
 from dkse_jax.data.names import page_of
@@ -19,6 +21,7 @@ from dkse_jax.data.split_checks import cautions, check_apart, check_splits
 from dkse_jax.data.splits import SPLITS, check_shares
 from dkse_jax.data.tools.duplicates import DuplicateSet, ImageHash, find_duplicates, hash_image
 from dkse_jax.data.tools.shortcuts import described
+from dkse_jax.data.transform import min_side_for_crops
 from dkse_jax.errors import UserError
 from dkse_jax.text import plain_text
 
@@ -63,13 +66,13 @@ def check(root: str, *, seed: int, val_percent: float, test_percent: float, imag
             check_apart(splits, f'"{root}"', mistakes.append)
         _log(*cautions(splits))
 
-    hashes, refusals = _hash_all(examples)
+    hashes, refusals = _hash_all(examples, image_size)
     if hashes:
         _log("", *_sizes(list(hashes.values()), image_size))
     readable = [examples[i] for i in hashes]
-    _log(*_further_pictures(readable, list(hashes.values())))
     facts = [one.facts for one in hashes.values()]
     _log(*described([e.id for e in readable], [e.label for e in readable], facts))
+    _log(*_further_pictures(readable, list(hashes.values())))
     tones = [
         f'"{example.id}" ({", ".join(_cell(example))}): {one.tone}'
         for example, one in zip(readable, hashes.values(), strict=True)
@@ -121,11 +124,15 @@ def _log(*lines: str) -> None:
         log(line)
 
 
-def _hash_all(examples: Sequence[Example]) -> tuple[dict[int, ImageHash], list[str]]:
+def _hash_all(
+    examples: Sequence[Example], image_size: int
+) -> tuple[dict[int, ImageHash], list[str]]:
     """Returns the hashes of the readable images by index, and a sentence about each other one."""
     hashes: dict[int, ImageHash] = {}
     refusals = []
-    outcomes = with_progress(_in_threads(examples), len(examples), "reading images")
+    # As a training with the default crops reads them, so that it reads what is read here.
+    min_side = min_side_for_crops(image_size, FIELDS["augment.crop_area_min"].default)
+    outcomes = with_progress(_in_threads(examples, min_side), len(examples), "reading images")
     for i, outcome in enumerate(outcomes):
         if isinstance(outcome, ImageHash):
             hashes[i] = outcome
@@ -134,17 +141,18 @@ def _hash_all(examples: Sequence[Example]) -> tuple[dict[int, ImageHash], list[s
     return hashes, refusals
 
 
-def _in_threads(examples: Sequence[Example]) -> Iterator[ImageHash | BadImage]:
+def _in_threads(examples: Sequence[Example], min_side: int) -> Iterator[ImageHash | BadImage]:
     executor = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
     try:
-        yield from executor.map(_hash_or_refusal, examples)
+        yield from executor.map(functools.partial(_hash_or_refusal, min_side), examples)
     finally:  # without this, Ctrl-C would wait for all images
         executor.shutdown(cancel_futures=True)
 
 
-def _hash_or_refusal(example: Example) -> ImageHash | BadImage:
+def _hash_or_refusal(min_side: int, example: Example) -> ImageHash | BadImage:
     try:
-        return hash_image(example.path, example.id, page_of(example.id, example.path))
+        page = page_of(example.id, example.path)
+        return hash_image(example.path, example.id, page, min_side)
     except BadImage as refusal:
         return refusal
 

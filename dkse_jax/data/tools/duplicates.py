@@ -9,6 +9,7 @@ two states of one etching, differ in 14 bits, with a correlation of 0.932.
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -16,10 +17,12 @@ from PIL import Image
 
 from dkse_jax.console import with_progress
 from dkse_jax.data.decode import Facts, decode, read_image_file
+from dkse_jax.data.formats.limits import room_for_one
 from dkse_jax.data.identity import content_digest
 from dkse_jax.data.tools.tones import one_tone
 
 _SIDE = 32  # of a thumbnail
+_ROWS = 256  # that are converted at one time
 _GRID = 8  # hashed cells along a side, each _SIDE // _GRID pixels wide
 _BITS = 2 * _GRID**2
 _NEAR_BITS = 11  # maximum of differing bits
@@ -33,7 +36,7 @@ class ImageHash:
     """The hashes and the thumbnail of an image, about 1.5 kB.
 
     Attributes:
-        size: height and width in pixels.
+        size: height and width in pixels, upright, before any reduction.
         file_hash: of the file, and the page in it.
         pixel_hash: SHA-256 of the decoded pixels and their shape.
         thumbnail: uint8 (32, 32), grey, for images of any proportions.
@@ -62,27 +65,47 @@ class DuplicateSet:
     how: str
 
 
-def hash_image(path: str, name: str, page: int = 1) -> ImageHash:
+def hash_image(path: str, name: str, page: int = 1, min_side: int | None = None) -> ImageHash:
     """Reads, decodes and hashes a picture of a file, called `name` in errors.
 
+    Args:
+        path: of the file.
+        name: of the picture.
+        page: the number of the picture in its file, from 1.
+        min_side: as of `decode`.
+
     Raises:
-        BadImage: as `decode_image`.
+        BadImage: as `decode`.
     """
-    content = read_image_file(path, name)
-    decoded = decode(content, name=name, page=page)
-    pixels = decoded.pixels
-    height, width, _ = pixels.shape
-    picture = Image.fromarray(pixels)
-    # BILINEAR averages over two thumbnail pixels, so that small images of two sizes agree.
-    grey = picture.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
-    return ImageHash(
-        size=(height, width),
-        file_hash=content_digest(content, page),
-        pixel_hash=hashlib.sha256(f"{height} x {width}".encode() + pixels.tobytes()).digest(),
-        thumbnail=np.asarray(grey),
-        tone=one_tone(picture),
-        facts=decoded.facts,
-    )
+    size = os.path.getsize(path) if os.path.isfile(path) else 0
+    with room_for_one(size):
+        content = read_image_file(path, name)
+        decoded = decode(content, min_side, name, page)
+        pixels = decoded.pixels
+        height, width, _ = pixels.shape
+        pixel_hash = hashlib.sha256(f"{height} x {width}".encode())
+        pixel_hash.update(pixels)
+        grey, levels = _grey_and_levels(pixels)
+        # BILINEAR averages over two thumbnail pixels, so that small images of two sizes agree.
+        thumbnail = Image.fromarray(grey).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
+        return ImageHash(
+            size=decoded.facts.size[::-1],
+            file_hash=content_digest(content, page),
+            pixel_hash=pixel_hash.digest(),
+            thumbnail=np.asarray(thumbnail),
+            tone=one_tone(levels),
+            facts=decoded.facts,
+        )
+
+
+def _grey_and_levels(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns pixels (H, W, 3) in grey (H, W), and how many have each level, (3, 256)."""
+    grey, levels = [], np.zeros((3, 256), int)
+    for top in range(0, len(pixels), _ROWS):
+        part = Image.fromarray(pixels[top : top + _ROWS])  # Pillow copies what it converts
+        grey.append(np.asarray(part.convert("L")))
+        levels += np.array(part.histogram()).reshape(3, 256)
+    return np.concatenate(grey), levels
 
 
 def find_duplicates(hashes: Sequence[ImageHash]) -> list[DuplicateSet]:

@@ -127,3 +127,28 @@ def test_a_file_of_a_page_s_name_is_not_packed(pages, tmp_path):
     assert (example.id, example.path) == ("deep/a.tif#3", str(pages / "deep" / "a.tif#3"))
     with pytest.raises(UserError, match="its name means a page of a file; rename it"):
         pack.pack(str(pages), str(tmp_path / "out"), **OPTIONS)
+
+
+def test_the_pages_of_a_pdf_are_read(tmp_path):
+    shades = [Image.new("RGB", (60, 80), (40 * i, 0, 0)) for i in range(1, 4)]
+    (tmp_path / "in").mkdir()
+    rows = []
+    for split in SPLITS:
+        shades[0].save(tmp_path / "in" / f"{split}.pdf", save_all=True, append_images=shades[1:])
+        rows += [(f"{split}.pdf#{i}", "oil" if i == 2 else "ink", "", split) for i in (1, 2, 3)]
+    write(tmp_path / "in" / "metadata.csv", rows, COLUMNS)
+    pack.pack(str(tmp_path / "in"), str(tmp_path / "out"), **OPTIONS)
+    for splits in (
+        load_folder(str(tmp_path / "in"), **OPTIONS),
+        load_records(str(tmp_path / "out")),
+    ):
+        val = splits["val"]
+        assert list(val.ids) == ["val.pdf", "val.pdf#2", "val.pdf#3"]
+        reds = [val.read(i, 40)[30, 20, 0] for i in range(3)]
+        assert np.abs(np.subtract(reds, (40, 80, 120))).max() <= 3
+    with (tmp_path / "in" / "metadata.csv").open("a") as file:
+        file.write("\nval.pdf#4,ink,,val")
+    val = load_folder(str(tmp_path / "in"), **OPTIONS)["val"]
+    reason = "it has 3 pictures, and no number 4"
+    with pytest.raises(UserError, match=rf'val\.pdf#4" cannot be read: {reason}'):
+        val.read(3, None)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import sys
 
 import pyarrow as pa
@@ -115,10 +116,16 @@ def test_rows_have_the_numbers_of_a_spreadsheet(tmp_path):
 
 def test_cells_that_are_numbers_or_empty(tmp_path):
     values = [{"file_name": "1.jpg", "label": 3}, {"file_name": "2.jpg", "label": None, "x": [1]}]
+    values.append({"file_name": "3.jpg", "label": math.nan})
     (tmp_path / "a.jsonl").write_text("\n\n".join(map(json.dumps, values)))
-    pq.write_table(pa.Table.from_pylist(values), tmp_path / "a.parquet")
+    floats = [{**one, "label": one["label"] and float(one["label"])} for one in values]
+    pq.write_table(pa.Table.from_pylist(floats), tmp_path / "a.parquet")
     for name in ("a.jsonl", "a.parquet"):
-        assert read(tmp_path / name, optional=()) == [("1.jpg", "3"), ("2.jpg", "")]
+        assert read(tmp_path / name, optional=()) == [
+            ("1.jpg", "3" if name == "a.jsonl" else "3.0"),
+            ("2.jpg", ""),
+            ("3.jpg", ""),
+        ]
 
 
 @pytest.mark.parametrize(
@@ -155,6 +162,12 @@ def test_cells_that_are_numbers_or_empty(tmp_path):
         ("m.jsonl", b'["a.jpg", "ink"]\n', "row 1 of .* is no JSON object"),
         ("m.jsonl", b'{"file_name": "a", "label": ["x"]}', "row 1 of .* has a label that is no te"),
         ("m.jsonl", b'{"file_name": "a", "label": "x", "Titles": 1}', '"Titles"; did you mean "ti'),
+        ("m.jsonl", b"[" * 200_000, "row 1 of .* is not JSON"),
+        (
+            "m.jsonl",
+            rb'{"file_name": "a", "label": "\ud800"}',
+            "row 1 of .* has a label that is no te",
+        ),
         ("m.parquet", b"PAR1 and no more", "is no Parquet file that can be read"),
     ],
 )

@@ -12,7 +12,7 @@ from dkse_jax.data.tools.tones import one_tone
 
 
 def told(pixels):
-    return one_tone(Image.fromarray(pixels))
+    return one_tone(np.array(Image.fromarray(pixels).histogram()).reshape(3, 256))
 
 
 def numbers_of_bits(bits, file_format):
