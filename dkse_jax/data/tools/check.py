@@ -194,7 +194,7 @@ def _sizes(hashes: Sequence[ImageHash], image_size: int) -> list[str]:
     if narrow := int((longer > NARROW * shorter).sum()):
         lines.append(
             f"longer than {NARROW} times their width: {narrow:,}; of these, evaluation sees only "
-            "the square in the middle"
+            "the square in the middle, but with config.data.views=tiles all"
         )
     return lines
 

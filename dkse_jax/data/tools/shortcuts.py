@@ -54,7 +54,8 @@ def _remarks(ids: Sequence[str], facts: Sequence[Facts]) -> Iterator[str]:
         for remark in one.remarks:
             found[re.sub(r"\d+", "0", remark)] += [remark, name]
     for remark, first, *rest in sorted(found.values(), key=len, reverse=True)[:_LISTED]:
-        yield f'{1 + len(rest) // 2:,} images: {remark} (first: "{first}")'
+        count = 1 + len(rest) // 2
+        yield f'{count:,} image{"s" if count > 1 else ""}: {remark} (first: "{first}")'
     if len(found) > _LISTED:
         yield f"and {len(found) - _LISTED:,} more kinds of remarks"
 
