@@ -95,7 +95,8 @@ def press_profile(name: str, nodes: int = 11) -> bytes:
     line = struct.pack(">2H", 0, 65535)  # of tables with two entries
     table = np.clip(lab.round(), 0, 65535).astype(">u2").tobytes()
     body = head + identity + struct.pack(">2H", 2, 2) + 4 * line + table + 3 * line
-    return _profile(name, b"prtr", b"CMYK", b"Lab ", {b"A2B0": body})
+    paper = (0.80, 0.83, 0.66)  # of which the table is relative
+    return _profile(name, b"prtr", b"CMYK", b"Lab ", {b"A2B0": body}, paper)
 
 
 def _xyz(values: np.ndarray) -> bytes:
@@ -107,12 +108,19 @@ def _curve(curve: Curve) -> bytes:
     return b"curv" + bytes(4) + struct.pack(">I", len(table)) + table.tobytes()
 
 
-def _profile(name: str, kind: bytes, space: bytes, pcs: bytes, tags: dict[bytes, bytes]) -> bytes:
+def _profile(
+    name: str,
+    kind: bytes,
+    space: bytes,
+    pcs: bytes,
+    tags: dict[bytes, bytes],
+    white: tuple[float, float, float] = D50,
+) -> bytes:
     text = name.encode() + b"\0"
     tags = tags | {
         b"desc": b"desc" + bytes(4) + struct.pack(">I", len(text)) + text + bytes(79),
         b"cprt": b"text" + bytes(4) + b"none\0",
-        b"wtpt": _xyz(np.array(D50)),
+        b"wtpt": _xyz(np.array(white)),
     }
     table, body, start = b"", b"", 132 + 12 * len(tags)
     for tag, content in tags.items():

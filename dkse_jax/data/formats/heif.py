@@ -14,7 +14,7 @@ def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
     import pi_heif
 
     with _naming_damage():
-        _check_names(content)
+        _check_items(content)
         file = pi_heif.open_heif(io.BytesIO(content))
     check_page(page, len(file))
     primary = file.primary_index
@@ -26,28 +26,32 @@ def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
     return Opened(image, image.size, len(file))
 
 
-def _check_names(content: bytes) -> None:
-    """Raises ValueError where the type or the name of an item is no text.
+def _check_items(content: bytes) -> None:
+    """Raises ValueError where the type or a name of an item is no text.
 
-    pi-heif passes them on to Python unchecked, which can end the process.
+    pi-heif passes them to Python unchecked, which can end the process.
     """
     meta = _meta_box(content)
     for found in re.finditer(rb"(....)infe(.)", meta, re.DOTALL):
-        # After version and flags there are a number and an index, before the texts.
+        # Version and flags, a number and an index come before the texts.
         start = found.end() + (9 if found[2] == b"\3" else 7)
-        meta[start : found.start() + int.from_bytes(found[1], "big")].decode("utf-8")
+        end = found.start() + int.from_bytes(found[1], "big")
+        if end <= start:
+            raise ValueError("an item has no length")
+        try:
+            meta[start:end].decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError("the name of an item is no text") from error
 
 
 def _meta_box(content: bytes) -> bytes:
+    """Returns the box of metadata among those of the file; b"" if there is none."""
     start = 0
     while start + 8 <= len(content):
-        size, kind = (
-            int.from_bytes(content[start : start + 4], "big"),
-            content[start + 4 : start + 8],
-        )
+        size = int.from_bytes(content[start : start + 4], "big")
         if size == 1:
             size = int.from_bytes(content[start + 8 : start + 16], "big")
-        if kind == b"meta":
+        if content[start + 4 : start + 8] == b"meta":
             return content[start : start + size] if size else content[start:]
         if size < 8:
             break

@@ -50,8 +50,8 @@ def _render(page: Any, min_side: int | None, pages: int) -> Opened:
     scale = math.sqrt(math.prod(pixels) / covered) if scans else _DPI / 72
     size = (round(width * scale), round(height * scale))
     if min_side is not None:
-        wanted = min_side / min(width, height)
-        scale = min(scale, wanted) if scans else wanted
+        # PDFium averages; by whole numbers it does so over whole pixels.
+        scale = scale / max(1, min(size) // min_side) if scans else min_side / min(width, height)
     scale = min(scale, math.sqrt(MAX_PIXELS / (width * height)))
     rendered = int(3 * width * height * scale**2)
     check_pixels(max((pixels for _, pixels in pictures), key=math.prod, default=(0, 0)), rendered)

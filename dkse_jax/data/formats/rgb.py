@@ -64,7 +64,7 @@ def _to_rgb(image: Image.Image, profiles: bool, remarks: list[str]) -> Image.Ima
         image, remark = to_srgb(image, profile)
         remarks += [remark] if remark else []
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
     if image.format == "BMP" and image.getchannel("A").getextrema() == (0, 0):
         return image.convert("RGB")  # many writers leave the fourth byte empty
     image = image.convert("RGBA")

@@ -30,10 +30,12 @@ def open_picture(
     Raises:
         ValueError: libvips cannot read it, or its pixels have no known white.
     """
-    vips = _library()
+    import pyvips
+
+    _set_up(pyvips)
     try:
-        source = vips.Source.new_from_memory(content)  # tiffload_buffer would copy it
-        picture = vips.Image.tiffload_source(
+        source = pyvips.Source.new_from_memory(content)  # tiffload_buffer would copy it
+        picture = pyvips.Image.tiffload_source(
             source, access="sequential", fail_on="error", page=page - 1, subifd=subifd
         )
         pages = picture.get("n-pages") if picture.get_typeof("n-pages") else 1
@@ -42,21 +44,18 @@ def open_picture(
         factor = 1 if min_side is None else max(1, min(size) // min_side)
         check_pixels((size[0] // factor, size[1] // factor))
         return Opened(_reduced(picture, factor, alpha), size, pages)
-    except vips.Error as error:
+    except pyvips.Error as error:
         reason = str(error.detail or error).strip().splitlines()[0]
         raise ValueError(f"it is a TIFF that libvips cannot read: {reason}") from error
 
 
 @functools.cache
-def _library() -> ModuleType:
-    """Returns pyvips, which keeps no picture, runs only safe loaders and starts one thread."""
-    import pyvips
-
+def _set_up(pyvips: ModuleType) -> None:
+    """Makes libvips keep no picture, run only safe loaders and start one thread."""
     pyvips.cache_set_max(0)
     pyvips.block_untrusted_set(True)
     with contextlib.suppress(AttributeError):  # before pyvips 3.2
         pyvips.concurrency_set(1)
-    return pyvips
 
 
 def _reduced(picture: Any, factor: int, alpha: bool) -> Image.Image:

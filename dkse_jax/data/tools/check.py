@@ -1,6 +1,8 @@
 """Check of a folder of images before training."""
 
 import concurrent.futures
+import contextlib
+import ctypes
 import functools
 import os
 from collections import Counter
@@ -27,6 +29,7 @@ from dkse_jax.text import plain_text
 
 LISTED = 20  # entries printed of a list of problems; the rest is counted
 MEMBERS = 4  # images named of one set of duplicates
+_MMAP_THRESHOLD = -3  # the parameter of mallopt: bytes of an allocation of its own
 NARROW = 3  # longer to shorter side, above which images are counted
 
 
@@ -142,11 +145,18 @@ def _hash_all(
 
 
 def _in_threads(examples: Sequence[Example], min_side: int) -> Iterator[ImageHash | BadImage]:
+    _return_memory()
     executor = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
     try:
         yield from executor.map(functools.partial(_hash_or_refusal, min_side), examples)
     finally:  # without this, Ctrl-C would wait for all images
         executor.shutdown(cancel_futures=True)
+
+
+def _return_memory() -> None:
+    """Lets glibc return freed memory of large images, which it keeps for each thread otherwise."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # other libraries of C
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 2**20)
 
 
 def _hash_or_refusal(min_side: int, example: Example) -> ImageHash | BadImage:
@@ -184,7 +194,7 @@ def _sizes(hashes: Sequence[ImageHash], image_size: int) -> list[str]:
     if narrow := int((longer > NARROW * shorter).sum()):
         lines.append(
             f"longer than {NARROW} times their width: {narrow:,}; of these, evaluation sees only "
-            "the square in the middle"
+            "the square in the middle, but with config.data.views=tiles all"
         )
     return lines
 

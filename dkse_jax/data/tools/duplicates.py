@@ -79,23 +79,27 @@ def hash_image(path: str, name: str, page: int = 1, min_side: int | None = None)
     """
     size = os.path.getsize(path) if os.path.isfile(path) else 0
     with room_for_one(size):
-        content = read_image_file(path, name)
-        decoded = decode(content, min_side, name, page)
-        pixels = decoded.pixels
-        height, width, _ = pixels.shape
-        pixel_hash = hashlib.sha256(f"{height} x {width}".encode())
-        pixel_hash.update(pixels)
-        grey, levels = _grey_and_levels(pixels)
-        # BILINEAR averages over two thumbnail pixels, so that small images of two sizes agree.
-        thumbnail = Image.fromarray(grey).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
-        return ImageHash(
-            size=decoded.facts.size[::-1],
-            file_hash=content_digest(content, page),
-            pixel_hash=pixel_hash.digest(),
-            thumbnail=np.asarray(thumbnail),
-            tone=one_tone(levels),
-            facts=decoded.facts,
-        )
+        return _hash(path, name, page, min_side)  # whose memory is free before others begin
+
+
+def _hash(path: str, name: str, page: int, min_side: int | None) -> ImageHash:
+    content = read_image_file(path, name)
+    decoded = decode(content, min_side, name, page)
+    pixels = decoded.pixels
+    height, width, _ = pixels.shape
+    pixel_hash = hashlib.sha256(f"{height} x {width}".encode())
+    pixel_hash.update(pixels)
+    grey, levels = _grey_and_levels(pixels)
+    # BILINEAR averages over two thumbnail pixels, so that small images of two sizes agree.
+    thumbnail = Image.fromarray(grey).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
+    return ImageHash(
+        size=decoded.facts.size[::-1],
+        file_hash=content_digest(content, page),
+        pixel_hash=pixel_hash.digest(),
+        thumbnail=np.asarray(thumbnail),
+        tone=one_tone(levels),
+        facts=decoded.facts,
+    )
 
 
 def _grey_and_levels(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

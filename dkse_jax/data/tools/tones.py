@@ -2,8 +2,7 @@
 
 import numpy as np
 
-# That the pixels of such a picture span; of 1,675 reproductions of art, none has below 100.
-_LEVELS = 24
+_LEVELS = 24  # that such a picture spans; each of 3,159 reproductions of art spans over 100
 _REST = 0.002  # share of other pixels, such as dust; the lines of a drawing take more
 _DARK = 16  # levels of 12-bit numbers whose file promises 16 bits
 

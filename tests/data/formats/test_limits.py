@@ -98,3 +98,37 @@ def test_a_refused_image_gives_its_memory_back():
         with pytest.raises(BadImage, match="truncated"):
             decode_image(pixels)
     assert limits._PIXELS._free == free
+
+
+@pytest.mark.parametrize("threads", [2, 6])
+def test_a_file_and_its_pixels_keep_their_room_to_the_end(threads, monkeypatch):
+    """Each image takes all of the memory, so that no two are there at one time."""
+    monkeypatch.setattr(limits, "_FEW", 1000)
+    monkeypatch.setattr(limits, "_FILES", limits._Budget(2000))
+    monkeypatch.setattr(limits, "_PIXELS", limits._Budget(5000))
+    content = encode(Image.fromarray(picture()), "PNG")
+    inside, most = [], []
+
+    def work(number):
+        with limits.room_for_one([500, 5000][number % 2]):  # small and large files
+            decode_image(content)
+            inside.append(number)
+            most.append(len(inside))
+            time.sleep(0.002)
+            inside.remove(number)
+
+    running = [threading.Thread(target=work, args=(number,)) for number in range(2 * threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    assert most == [1] * 2 * threads
+    assert (limits._FILES._free, limits._PIXELS._free) == (2000, 5000)
+
+
+def test_photographs_of_a_training_do_not_wait_for_each_other(monkeypatch):
+    monkeypatch.setattr(limits, "_PIXELS", limits._Budget(0))
+    asked = []
+    monkeypatch.setattr(limits._Budget, "reserve", lambda self, size: asked.append(size))
+    decode_image(encode(Image.new("L", (2000, 1000)), "PNG"))
+    assert asked == []

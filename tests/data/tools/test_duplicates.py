@@ -37,6 +37,29 @@ def test_a_look_is_small(look):
     assert one.thumbnail.dtype == np.uint8
 
 
+@pytest.mark.parametrize("turn", [1, 6])
+def test_a_look_is_at_what_training_would_read(tmp_path, turn):
+    """The image is decoded reduced, and its size is that of the whole."""
+    exif = Image.Exif()
+    exif[274] = turn
+    image = Image.fromarray(paint(next(iter(KINDS)), 640, np.random.default_rng(0)))
+    image = image.crop((0, 0, 640, 480))
+    image.save(tmp_path / "a.jpg", exif=exif)
+    whole = hash_image(str(tmp_path / "a.jpg"), "a")
+    reduced = hash_image(str(tmp_path / "a.jpg"), "a", min_side=100)
+    assert whole.size == reduced.size == ((480, 640) if turn == 1 else (640, 480))
+    assert whole.pixel_hash != reduced.pixel_hash
+    assert whole.file_hash == reduced.file_hash
+    assert find_duplicates([whole, reduced]) == [DuplicateSet([0, 1], "the same file")]
+    assert np.abs(whole.thumbnail.astype(int) - reduced.thumbnail).max() <= 4
+
+
+def test_a_thumbnail_is_the_same_in_parts(look):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (600, 50, 3), np.uint8))
+    expected = image.convert("L").resize((32, 32), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(look(image).thumbnail, np.asarray(expected))
+
+
 def test_strangers_are_no_copies(painted, look):
     assert find_duplicates([look(image) for image in painted]) == []
     assert find_duplicates([]) == []
