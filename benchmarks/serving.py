@@ -40,6 +40,7 @@ def serve(build: Callable[..., Task], **more: Handler) -> None:
     # Output of a framework or a compiler must not mix with the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # none is lost at a kill
     handlers = task_handlers(build) | more
     for line in sys.stdin:
         request = json.loads(line)

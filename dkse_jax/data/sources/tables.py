@@ -29,7 +29,7 @@ _MARKS = (  # UTF-32 first: its mark begins as that of UTF-16
 _SAVE = 'save it as "CSV UTF-8"'
 _SHOWN = 80  # characters of a cell in a sentence
 # What pandas writes for a missing value, and spreadsheets for a formula that fails.
-_NO_VALUE = re.compile(r"nan|NaN|NaT|<NA>|#(?:N/[AD]|NV|[A-ZÀ-Ý/0]+[!?])")
+NO_VALUE = re.compile(r"nan|NaN|NaT|<NA>|#(?:N/[AD]|NV|[A-ZÀ-Ý/0]+[!?])")
 
 csv.field_size_limit(2**31 - 1)  # by default, a longer text in any column ends the reading
 
@@ -81,7 +81,7 @@ def read_table(
             what = f"a {broken[0]} that is no text and no number: write it as text"
             report(f'row {number} of "{path}" has {what}')
             continue
-        if wrong := [key for key, cell in cells.items() if _NO_VALUE.fullmatch(clean(cell or ""))]:
+        if wrong := [key for key, cell in cells.items() if NO_VALUE.fullmatch(clean(cell or ""))]:
             what = f'the {wrong[0]} "{cells[wrong[0]]}", written where a value is missing or wrong'
             report(f'row {number} of "{path}" has {what}: correct the cell, or empty it')
             continue

@@ -13,14 +13,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dkse_jax.data.names import clean
-from dkse_jax.data.sources.tables import SUFFIXES, read_table
+from dkse_jax.data.sources.tables import NO_VALUE, SUFFIXES, read_table
 from dkse_jax.errors import UserError, refuse
 
 HEADER = ("file_name", "label", "title")
 PLAIN = [("a.jpg", "ink", "x, y; z"), ("ü b.jpg", 'the "old" oil', "-"), ("c\\d.jpg", "oil", "")]
-# No cell is empty at its ends: those are cleaned.
+# No cell is empty at its ends, which are cleaned, or stands for no value, which is refused.
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Cf", "Zl", "Zp")), max_size=8)
-CELLS = TEXTS.map(clean)
+CELLS = TEXTS.map(clean).filter(lambda cell: not NO_VALUE.fullmatch(cell))
 ROWS = st.lists(st.tuples(CELLS.filter(bool), CELLS, CELLS), min_size=1, max_size=6)
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-32")
 
