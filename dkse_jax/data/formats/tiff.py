@@ -1,6 +1,7 @@
 """TIFF: the right picture of a file at the right size, by Pillow wherever Pillow reads it right."""
 
 import contextlib
+import importlib.util
 import io
 import struct
 from typing import TYPE_CHECKING
@@ -29,7 +30,8 @@ def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
     """Opens a picture, of a pyramid the smallest sufficient level; see `formats.open_picture`."""
     image = _opened(io.BytesIO(content))
     fits = image is not None and image.width * image.height <= MAX_PIXELS
-    if page == 1 and image and fits and _is_plain(image) and _is_right(image):
+    plain = image and not _is_big(content) and _is_plain(image)  # Pillow skips SubIFDs of BigTIFF
+    if page == 1 and image and fits and plain and _is_right(image):
         with contextlib.suppress(OSError):  # which the page's description explains
             return Opened(_loaded(image), image.size)
     import tifffile
@@ -63,16 +65,24 @@ def _read(
     full = levels[0]
     if is_raw(full):
         return _developed(content, min_side, first, full)
-    shown = _shown(content, levels, min_side)
+    level = level_for(levels, min_side)
+    shown = _shown(content, level, min_side)
+    # The profile and the turn of a picture hold for its levels, and the turn of a page for a SubIFD
+    # that is the picture, as cameras write it.
+    stating = [level, full, *([first] if len(full.treeindex) > 1 else [])]
+    turn = next((one for page in stating if (one := page.tags.valueof(ExifTag.Orientation))), 1)
+    if ExifTag.Orientation not in level.tags:
+        shown.getexif()[ExifTag.Orientation] = int(turn)
+    if "icc_profile" not in shown.info and (profile := full.tags.valueof(_PROFILE)):
+        shown.info["icc_profile"] = profile
     size = full.imagewidth, full.imagelength
     # Pillow turns what it decodes at once; what others decode still has the orientation.
-    turned = full.tags.valueof(ExifTag.Orientation) in TURNED and orientation(shown) not in TURNED
+    turned = turn in TURNED and orientation(shown) not in TURNED
     return Opened(shown, size[::-1] if turned else size)
 
 
-def _shown(content: bytes, levels: list["tifffile.TiffPage"], min_side: int | None) -> Image.Image:
-    """Decodes the smallest sufficient level; what is larger than MAX_PIXELS, reduced."""
-    level = level_for(levels, min_side)
+def _shown(content: bytes, level: "tifffile.TiffPage", min_side: int | None) -> Image.Image:
+    """Decodes a level; what is larger than MAX_PIXELS, reduced."""
     size = level.imagewidth, level.imagelength
     factor = 1
     if size[0] * size[1] > MAX_PIXELS:
@@ -81,7 +91,7 @@ def _shown(content: bytes, levels: list["tifffile.TiffPage"], min_side: int | No
             return _by_libvips(content, min_side, level)
     elif (image := _opened(_From(content, level))) and _is_right(image):
         try:
-            return _loaded(image, levels[0])
+            return _loaded(image)
         except OSError as error:
             if not str(error).startswith("decoder error"):
                 raise
@@ -112,13 +122,17 @@ def _opened(file: io.BytesIO) -> TiffImageFile | None:
         return None
 
 
+def _is_big(content: bytes) -> bool:
+    return content[2:4] in (b"+\0", b"\0+")
+
+
 class _From(io.BytesIO):
     """The content of a file with the header of one whose first page is another; copies nothing."""
 
     def __init__(self, content: bytes, page: "tifffile.TiffPage"):
         super().__init__(content)
         order = page.parent.byteorder
-        big = content[2:4] in (b"+\0", b"\0+")
+        big = _is_big(content)
         offset = struct.pack(order + ("HHQ" if big else "I"), *((8, 0) if big else ()), page.offset)
         self._header = content[:4] + offset
 
@@ -130,16 +144,9 @@ class _From(io.BytesIO):
         return self._header[start : start + len(data)] + data[len(self._header) - start :]
 
 
-def _loaded(image: TiffImageFile, full: "tifffile.TiffPage | None" = None) -> Image.Image:
-    """Decodes a picture, a level of the full one, whose profile and turn hold for all levels."""
+def _loaded(image: TiffImageFile) -> TiffImageFile:
     check_pixels(image.size)
-    has_turn = ExifTag.Orientation in image.tag_v2
     image.load()
-    if full:
-        if "icc_profile" not in image.info and (profile := full.tags.valueof(_PROFILE)):
-            image.info["icc_profile"] = profile
-        if not has_turn and (turn := full.tags.valueof(ExifTag.Orientation)):
-            image.getexif()[ExifTag.Orientation] = int(turn)
     return image
 
 
@@ -156,6 +163,8 @@ def _is_right(image: TiffImageFile) -> bool:
     bits = tags.get(_BITS, (1,))
     extras = tags.get(_EXTRA_SAMPLES, ())
     is_packed = tags.get(_COMPRESSION, 1) != 1
+    if tags.get(_COMPRESSION) == _WEBP:  # libtiff without it prints so
+        return importlib.util.find_spec("pyvips") is None
     if tags.get(_PLANAR, 1) == 2 and len(bits) > 1:
         if image.mode in ("LA", "La", "PA") or (len(extras) > 1 and any(extras)):
             return False
