@@ -160,6 +160,13 @@ def test_the_composite_of_a_psd_comes_back_exactly(bits, version, compression):
             decode_image(data[:size])
 
 
+@pytest.mark.parametrize("compression", [2, 3])
+def test_a_psd_of_8_bits_that_pillow_cannot_decompress_is_named(compression):
+    data = psd(planes_of(gradient(), 8), compression=compression)
+    with pytest.raises(BadImage, match="its composite is compressed in a way that cannot be read"):
+        decode_image(data)
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 def test_the_colour_modes_of_a_psd(bits):
     picture = Image.fromarray(gradient())

@@ -51,7 +51,8 @@ def test_no_library_writes_to_the_screen(tmp_path):
     for number, content in enumerate(SILENT.values()):
         (tmp_path / f"{number}.jpg").write_bytes(content)
     code = """
-import sys
+import logging, sys
+logging.basicConfig()  # as libraries do
 from dkse_jax.data.decode import BadImage, decode_image
 for path in sys.argv[1:]:
     try:
@@ -67,6 +68,18 @@ for path in sys.argv[1:]:
     assert "a PNG of 10,000 x 10,000 pixels" in lines[1]
     assert "a PNG of 15,000 x 14,700 pixels" in lines[2]
     assert "a TIFF" in lines[3]
+
+
+def test_what_a_user_has_set_of_logging_stays():
+    code = """
+import logging
+for name in ("PIL", "psd_tools"):
+    logging.getLogger(name).setLevel("INFO")
+import dkse_jax.data.decode
+print([logging.getLogger(name).level for name in ("PIL", "psd_tools", "tifffile")])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[20, 20, 50]\n", "")
 
 
 def test_the_pixels_under_way_are_bounded():
