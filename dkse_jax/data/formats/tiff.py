@@ -6,7 +6,7 @@ import io
 import struct
 from typing import TYPE_CHECKING
 
-from PIL import Image
+from PIL import Image, ImagePalette
 from PIL.ExifTags import Base as ExifTag
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import tifffile
 
 _BITS, _COMPRESSION, _PHOTOMETRIC, _MAX_SAMPLE_VALUE, _PLANAR = 258, 259, 262, 281, 284
+_STRIP_BYTES, _COLOUR_MAP, _TILE_BYTES = 279, 320, 325
 _NEW_SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _SUBIFDS, _SUBSAMPLING, _PROFILE = 254, 255, 330, 530, 34675
 _EXTRA_SAMPLES, _ASSOCIATED, _YCBCR, _WEBP = 338, 1, 6, 50001
 _DAMAGED = "it is a TIFF that is damaged, or of a kind that cannot be read"
@@ -146,6 +147,9 @@ class _From(io.BytesIO):
 
 def _loaded(image: TiffImageFile) -> TiffImageFile:
     check_pixels(image.size)
+    table = image.tag_v2.get(_COLOUR_MAP, ())
+    if image.mode == "P" and max(table, default=256) < 256:  # of 8 bits, as old programs write it
+        image.palette = ImagePalette.raw("RGB;L", bytes(table))
     image.load()
     return image
 
@@ -175,7 +179,9 @@ def _is_right(image: TiffImageFile) -> bool:
         ):
             return False
     if tags.get(_PHOTOMETRIC) == _YCBCR and not is_packed:
-        return tags.get(_SUBSAMPLING, (1, 1)) == (1, 1)
+        stored = sum(tags.get(_STRIP_BYTES) or tags.get(_TILE_BYTES) or ())
+        whole = stored >= 3 * image.width * image.height  # where only the default, 2 x 2, is stated
+        return tags.get(_SUBSAMPLING, (1, 1) if whole else (2, 2)) == (1, 1)
     return _MAX_SAMPLE_VALUE not in tags or set(bits) != {16} or full_value(tags, 16) == 65535
 
 
