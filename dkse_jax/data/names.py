@@ -17,6 +17,8 @@ _INVISIBLE = re.compile(
     r"\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0100-\U000e01ef]"
 )
 _PAGE = re.compile(r"(.+(\.\w+))#([1-9][0-9]*)", re.DOTALL)
+_BETWEEN = re.compile(r"[ _\-\u2010-\u2015]+")  # words
+_NUMBER = re.compile(r"0*([0-9]+)(\.0+)?")
 _ENDS = re.compile(r"^[\s\u200c\u200d]+|[\s\u200c\u200d]+$")
 
 
@@ -57,10 +59,37 @@ def check_alike(kind: str, names: Iterable[str], where: str, report: Report = re
     """
     first: dict[str, tuple[int, str]] = {}
     for place, name in enumerate(names):
-        key = " ".join(name.split()).rstrip(". ").lower()
-        other_place, other = first.setdefault(key, (place, name))
+        other_place, other = first.setdefault(_key(name), (place, name))
         if other_place != place:
             report(
                 f'the {kind} "{other}" and "{name}" of {where} differ only in case, spaces or a '
                 "final dot: give both one name, or names that differ in more"
             )
+
+
+def spelt_alike(kind: str, names: Iterable[str]) -> list[str]:
+    """Returns a sentence about each name that may be an earlier one in another spelling.
+
+    Such are 1, 01 and 1.0; or oil painting and oil_painting. Names that `check_alike` reports are
+    left out.
+
+    Args:
+        kind: what the names are of, such as "classes".
+        names: results of `clean`.
+    """
+    first: dict[str, str] = {}
+    found = []
+    for name in names:
+        spelling = _BETWEEN.sub(" ", unicodedata.normalize("NFKC", _key(name)))
+        number = _NUMBER.fullmatch(spelling)
+        other = first.setdefault(number[1] if number else spelling, name)
+        if _key(other) != _key(name):
+            found.append(
+                f'the {kind} "{other}" and "{name}" look like one in two spellings: if they are, '
+                "give both one name"
+            )
+    return found
+
+
+def _key(name: str) -> str:
+    return " ".join(name.split()).rstrip(". ").lower()

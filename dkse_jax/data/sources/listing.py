@@ -15,6 +15,7 @@ from dkse_jax.data.formats import SUFFIXES
 from dkse_jax.data.formats.suffixes import PICTURE_SUFFIXES
 from dkse_jax.data.sources.class_folders import (
     check_class_folders,
+    check_rows,
     read_class_folders,
     split_of_folder,
 )
@@ -28,6 +29,9 @@ from dkse_jax.files import expanded
 from dkse_jax.text import plain_text
 
 _STEM = re.compile(r"(^|/)metadata\.\w+$", re.IGNORECASE)
+_LIKE = re.compile(
+    r"(^|/)metadata(\.\w+$|[^/]*\.(csv|tsv|jsonl|parquet|xlsx?|ods)\b)", re.IGNORECASE
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,11 +79,17 @@ def list_root(
         examples, named, notes = read_tables(found, tables, report)
         _count_others(found, examples, named, tables)
     else:
-        examples = read_class_folders(found)
+        if not found.files and any(why is Reason.REFUSED for why, _ in found.left_out.counts):
+            refuse(f'"{root}" has no other files')
+        examples, notes = read_class_folders(found)
     if not examples:
         lines = "".join(f"; {line}" for line in found.left_out.troubles())
-        refuse(f'"{root}" has no images ({", ".join(sorted(SUFFIXES))}){lines}')
-    if check_folders and not tables:
+        names = ", ".join(map(posixpath.basename, tables))
+        where = f"in the rows of {names}" if tables else f"({', '.join(sorted(SUFFIXES))})"
+        refuse(f'"{root}" has no images {where}{lines}')
+    if check_folders and tables:
+        check_rows(found, examples, report)
+    elif check_folders:
         check_class_folders(found, examples, report, alone)
     given = ""
     if examples[0].split:
@@ -101,16 +111,19 @@ def _tables(found: Scan) -> dict[str, str]:
         return {}
     tops = {name.split("/")[0] for name in found.files if suffix_of(name) in SUFFIXES}
     splits = {folder: split_of_folder(folder) for folder in tops.union(holding) & found.folders}
+    lacking = sorted(set(splits) - set(holding))
     if not all(splits[folder] for folder in holding):
         roots = ",".join(os.path.join(found.root, folder) for folder in holding)
         name = posixpath.basename(by_folder[holding[0]][0])
-        refuse(f'"{found.root}" has no {name}, but "{holding[0]}" has; did you mean "{roots}"?')
-    for folder in sorted(splits):
-        if folder not in holding:
-            refuse(
-                f'the folder "{holding[0]}" of "{found.root}" has metadata, but "{folder}" has '
-                "none: give both a metadata.csv, or the root one for all"
-            )
+        both = f' or one {name} in the root, for "{lacking[0]}" too' if lacking else ""
+        refuse(
+            f'"{found.root}" has no {name}, but "{holding[0]}" has; did you mean "{roots}"{both}?'
+        )
+    if lacking:
+        refuse(
+            f'the folder "{holding[0]}" of "{found.root}" has metadata, but "{lacking[0]}" has '
+            "none: give both a metadata.csv, or the root one for all"
+        )
     return {_only(found, by_folder[folder])[0]: splits[folder] for folder in holding}
 
 
@@ -142,7 +155,8 @@ def _unread_tables(
     found: Scan, tables: Collection[str], examples: Iterable[Example]
 ) -> tuple[list[str], list[str]]:
     """Returns a note on tables that are not read, and troubles: they disagree, or are needed."""
-    others = [name for name in found.files if _STEM.search(name) and name not in tables]
+    named = _STEM if tables else _LIKE  # a copy beside a table that is read is no trouble
+    others = [name for name in found.files if named.search(name) and name not in tables]
     unread = [name for name in sorted(others) if is_table(name)]
     by_id = {example.id: example for example in examples} if unread else {}
     troubles = list(filter(None, (disagreement(found, name, by_id) for name in unread)))

@@ -4,7 +4,8 @@ import os
 import posixpath
 from collections.abc import Iterator, Sequence
 
-from dkse_jax.data.names import nfc, page_of, split_page
+from dkse_jax.data.names import check_alike, nfc, page_of, spelt_alike, split_page
+from dkse_jax.data.sources.class_folders import are_paired, split_of_folder
 from dkse_jax.data.sources.example import Example
 from dkse_jax.data.sources.left_out import LeftOut
 from dkse_jax.data.sources.listing import Listing, list_root
@@ -16,11 +17,20 @@ from dkse_jax.files import expanded
 def roots_of(root: str) -> list[str]:
     """Returns the folders that data.root names, "~" expanded in each.
 
-    They are separated by commas; a folder whose own name holds a comma goes first.
+    They are separated by commas; a folder whose own name holds commas goes first.
     """
-    if "," not in root or os.path.isdir(expanded(root)):
-        return [expanded(root)]
-    return [expanded(part.strip()) for part in root.split(",") if part.strip()]
+    parts, roots = root.split(","), []
+    while parts:
+        ends = range(len(parts), 0, -1)
+        joined = {end: _stripped(expanded(",".join(parts[:end]))) for end in ends}
+        end = next((end for end in ends if os.path.isdir(joined[end])), 1)
+        roots.append(joined[end])
+        parts = parts[end:]
+    return list(filter(None, roots)) or [""]
+
+
+def _stripped(path: str) -> str:
+    return path if os.path.isdir(path) else expanded(path.strip())
 
 
 def list_roots(root: str, report: Report, check_folders: bool = False) -> Listing:
@@ -50,6 +60,8 @@ def list_roots(root: str, report: Report, check_folders: bool = False) -> Listin
             f'"{of_given[True]}" gives splits, but "{of_given[False]}" gives none: give them in '
             "both or in neither"
         )
+    if check_folders and not alone:
+        _check_together(roots, listings, ", ".join(f'"{one}"' for one in roots), report)
     by_table = given.keys() not in ({""}, {"folders"})
     pairs = not by_table or all(e.split != "val" for one in listings for e in one.examples)
     examples = [
@@ -62,7 +74,11 @@ def list_roots(root: str, report: Report, check_folders: bool = False) -> Listin
         given=" and ".join(given),
         left_out=left_out,
         notes=[line for listing in listings for line in listing.notes],
-        troubles=[line for listing in listings for line in listing.troubles],
+        troubles=[
+            *(line for listing in listings for line in listing.troubles),
+            *spelt_alike("classes", sorted({e.label for e in examples})),
+            *spelt_alike("groups", sorted({e.group for one in listings for e in one.examples})),
+        ],
     )
 
 
@@ -82,6 +98,23 @@ def _prefixes(roots: Sequence[str]) -> list[str]:
                     "begin: rename one, or name a link to it that has another name"
                 )
     return [f"{nfc(name)}/" for name in names]
+
+
+def _check_together(
+    roots: Sequence[str], listings: Sequence[Listing], where: str, report: Report
+) -> None:
+    """Reports groups of different roots whose names are alike; refuses roots that are splits."""
+    names = [dict.fromkeys(e.group for e in one.examples if e.group) for one in listings]
+    for i, one in enumerate(names):
+        for other in names[:i]:
+            alike = [*other, *(group for group in one if group not in other)]
+            check_alike("groups", alike, where, report)
+    splits = {split_of_folder(os.path.basename(os.path.abspath(root))) for root in roots}
+    if not listings[0].given and are_paired(splits):
+        refuse(
+            f"the roots {where} are splits by their names, which roots do not give: name the "
+            "folder above them, where they are its only folders, or rename them"
+        )
 
 
 def _with_groups(examples: Sequence[Example], prefix: str, pairs: bool) -> Iterator[Example]:

@@ -6,6 +6,7 @@ import os
 from dkse_jax.data.names import nfc, split_page
 from dkse_jax.data.sources.left_out import LeftOut, Reason
 from dkse_jax.data.splits import Report
+from dkse_jax.errors import refuse
 
 # What file servers, macOS and Windows keep among the files of their users, in lower case. Names
 # that begin with a dot need no list.
@@ -53,6 +54,9 @@ def scan(root: str, report: Report) -> Scan:
     Args:
         root: an existing folder.
         report: receives a sentence about each file and folder that cannot be taken.
+
+    Raises:
+        UserError: the folder itself cannot be read.
     """
     found = Scan(root)
     real_root = os.path.realpath(root)
@@ -71,7 +75,15 @@ def scan(root: str, report: Report) -> Scan:
         if real in entered:
             continue
         entered.add(real)
-        for entry in _entries(folder, report):
+        try:
+            with os.scandir(folder) as entries:
+                ordered = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            mistake = f'the folder "{folder}" cannot be read: {error.strerror}'
+            (report if prefix else refuse)(mistake)
+            found.folders.discard(prefix[:-1])  # it is not known to be empty
+            continue
+        for entry in ordered:
             name = prefix + nfc(entry.name)
             if _is_hidden(entry.name):
                 _count_hidden(entry, name, found.left_out)
@@ -94,17 +106,9 @@ def scan(root: str, report: Report) -> Scan:
     return found
 
 
-def _entries(folder: str, report: Report) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        report(f'the folder "{folder}" cannot be read: {error.strerror}')
-        return []
-
-
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _SYSTEM or name.lower() in _SNAPSHOTS
+    # "~$" begins the names of Excel's notes on who has a table open.
+    return name.startswith((".", "~$")) or name.lower() in _SYSTEM or name.lower() in _SNAPSHOTS
 
 
 def _count_hidden(entry: os.DirEntry[str], name: str, counts: LeftOut) -> None:

@@ -17,7 +17,7 @@ from dkse_jax.files import reason_of
 from dkse_jax.text import as_bytes
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
-_DELIMITERS = ",;\t"
+_DELIMITERS = ",;\t|"
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\r|\n|\Z)', re.IGNORECASE)  # of Excel
 _MARKS = (  # UTF-32 first: its mark begins as that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -27,6 +27,11 @@ _MARKS = (  # UTF-32 first: its mark begins as that of UTF-16
     (codecs.BOM_UTF8, "utf-8-sig"),
 )
 _SAVE = 'save it as "CSV UTF-8"'
+_SHOWN = 80  # characters of a cell in a sentence
+# What pandas writes for a missing value, and spreadsheets for a formula that fails.
+_NO_VALUE = re.compile(r"nan|NaN|NaT|<NA>|#(?:N/[AD]|NV|[A-ZÀ-Ý/0]+[!?])")
+
+csv.field_size_limit(2**31 - 1)  # by default, a longer text in any column ends the reading
 
 
 class Row(NamedTuple):
@@ -42,8 +47,8 @@ def read_table(
     """Yields the rows of a table that are not empty, with the wanted columns that it has.
 
     Columns are found by their names in any case, also padded with spaces. The delimiter of a text
-    file (comma, semicolon or tab) is found by its header or by a first line such as `sep=;`; its
-    encoding is UTF-8, or UTF-16 or UTF-32 with a byte order mark.
+    file (comma, semicolon, tab or bar) is found by its header or by a first line such as `sep=;`;
+    its encoding is UTF-8, or UTF-16 or UTF-32 with a byte order mark.
 
     Args:
         path: a file with one of SUFFIXES.
@@ -73,7 +78,12 @@ def read_table(
         row = [*row, *[""] * (len(columns) - len(row))]
         cells = {key: _text(row[place]) for key, place in places.items()}
         if broken := [key for key, cell in cells.items() if cell is None]:
-            report(f'row {number} of "{path}" has a {broken[0]} that is no text and no number')
+            what = f"a {broken[0]} that is no text and no number: write it as text"
+            report(f'row {number} of "{path}" has {what}')
+            continue
+        if wrong := [key for key, cell in cells.items() if _NO_VALUE.fullmatch(clean(cell or ""))]:
+            what = f'the {wrong[0]} "{cells[wrong[0]]}", written where a value is missing or wrong'
+            report(f'row {number} of "{path}" has {what}: correct the cell, or empty it')
             continue
         yield Row(number, {key: cell or "" for key, cell in cells.items()})
 
@@ -87,7 +97,8 @@ def _check_columns(
 ) -> None:
     for column in required:
         if column not in keys:
-            refuse(f'"{path}" has no column "{column}"' + nearest(column, columns))
+            choices = nearest(column, filter(None, columns)) or ": it is empty"
+            refuse(f'"{path}" has no column "{column}"{choices}')
     for column in (*required, *optional):
         if keys.count(column) > 1:
             refuse(f'"{path}" has the column "{column}" twice')
@@ -153,7 +164,7 @@ def _json_lines(path: str, wanted: Sequence[str]) -> tuple[list[str], Iterator[A
         try:
             values = json.loads(line)
         except (ValueError, RecursionError) as error:
-            refuse(f'row {number} of "{path}" is not JSON: {error}')
+            refuse(f'row {number} of "{path}" is not JSON ({error}): write one object on each line')
         if not isinstance(values, dict):
             refuse(f'row {number} of "{path}" is no JSON object, such as {{"file_name": "1.jpg"}}')
         columns.update(dict.fromkeys(values))
@@ -208,14 +219,17 @@ def _decoded(path: str, wanted: Sequence[str]) -> str:
     except OSError as error:
         refuse(f'"{path}" cannot be read: {error.strerror}')
     encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    if encoding.startswith("utf-8") and b"\0" in content:  # a workbook, or UTF-16 without a mark
+        refuse(f'"{path}" is not text in UTF-8, since it holds zero bytes: {_SAVE}')
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         if encoding != "utf-8":
             refuse(f'"{path}" begins as {encoding.upper()}, but is not: {_SAVE}')
-        refuse(f"{_code_page(path, content, error.start, wanted)}: {_SAVE}")
+        save = "save it in UTF-8" if path.lower().endswith(".jsonl") else _SAVE
+        refuse(f"{_code_page(path, content, error.start, wanted)}: {save}")
     if "\0" in text:
-        refuse(f'"{path}" is not text in UTF-8, since it holds zero bytes: {_SAVE}')
+        refuse(f'"{path}" is not text, since it holds zero characters: {_SAVE}')
     return text
 
 
@@ -229,5 +243,5 @@ def _code_page(path: str, content: bytes, place: int, wanted: Sequence[str]) -> 
         number = sum(1 for _ in csv.reader(io.StringIO(before, newline=""), delimiter=delimiter))
     start = max(content.rfind(end, 0, place) for end in b',;\t\r\n"') + 1
     cell = re.split(rb'[,;\t\r\n"]', content[start:], maxsplit=1)[0]
-    words = cell.decode("cp1252", "replace").strip()
+    words = cell.decode("cp1252", "replace").strip()[:_SHOWN]
     return f'row {number} of "{path}" is not UTF-8; in Windows-1252 it would read "{words}"'

@@ -144,7 +144,7 @@ def _shards(split: str, examples: Sequence[Example]) -> list[Shard]:
     """Divides a split into shards of about as many bytes each."""
     if not examples:
         return []
-    sizes = np.array([os.stat(example.path).st_size for example in examples], np.int64)
+    sizes = np.array([_size(example.path) for example in examples], np.int64)
     before, total = np.cumsum(sizes) - sizes, max(1, int(sizes.sum()))
     count = -(-total // SHARD_BYTES)
     starts = np.unique(before * count // total, return_index=True)[1].tolist()
@@ -157,6 +157,13 @@ def _shards(split: str, examples: Sequence[Example]) -> list[Shard]:
         )
         for number, (start, end) in enumerate(zip(starts, ends, strict=True))
     ]
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError as error:  # of the image, not of the folder that is packed into
+        refuse(f'the image "{path}" cannot be read: {error.strerror}')
 
 
 def _known_files(folder: Path, journal: TextIO, inputs: str, root: str) -> dict[str, Entry]:

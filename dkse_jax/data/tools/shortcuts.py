@@ -55,7 +55,9 @@ def _remarks(ids: Sequence[str], facts: Sequence[Facts]) -> Iterator[str]:
             found[re.sub(r"\d+", "0", remark)] += [remark, name]
     for remark, first, *rest in sorted(found.values(), key=len, reverse=True)[:_LISTED]:
         count = 1 + len(rest) // 2
-        yield f'{count:,} image{"s" if count > 1 else ""}: {remark} (first: "{first}")'
+        images = f"{count:,} image{'s' if count > 1 else ''}"
+        differing = " as in" if set(rest[::2]) - {remark} else ""
+        yield f'{images}{differing}: {remark} (first: "{first}")'
     if len(found) > _LISTED:
         yield f"and {len(found) - _LISTED:,} more kinds of remarks"
 

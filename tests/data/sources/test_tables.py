@@ -184,3 +184,51 @@ def test_without_pyarrow_a_parquet_file_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(UserError, match="with the package pyarrow: pip install pyarrow"):
         read(tmp_path / "m.parquet")
+
+
+def rows_of(path, report=refuse):
+    return [
+        tuple(r.cells.values()) for r in read_table(str(path), ("file_name", "label"), (), report)
+    ]
+
+
+def test_tables_with_bars_and_with_long_texts(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(f"text|file_name|label\n{'a, b; ' * 40_000}|1.jpg|ink\n")
+    assert rows_of(path) == [("1.jpg", "ink")]
+    path.write_text("file_name,label|x,label\n1.jpg,a,ink\n")
+    assert rows_of(path) == [("1.jpg", "ink")]
+
+
+@pytest.mark.parametrize(
+    "cell", ["nan", "NaN", "<NA>", "#N/A", "#REF!", "#NV", "#NAME?", " #DIV/0!"]
+)
+def test_cells_that_stand_for_no_value_are_refused(tmp_path, cell):
+    path = tmp_path / "a.csv"
+    path.write_text(f"file_name,label\n1.jpg,{cell}\n2.jpg,Nan\n3.jpg,None\n4.jpg,#1\n5.jpg,N/A\n")
+    mistakes = []
+    assert [label for _, label in rows_of(path, mistakes.append)] == ["Nan", "None", "#1", "N/A"]
+    (sentence,) = mistakes
+    assert sentence.startswith(f'row 2 of "{path}" has the label "{cell}", written where a value')
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.csv", b"Inventory,,\n,,\nfile_name,label\n", 'column "file_name"; choose one of Inv'),
+        ("a.csv", b"\n", 'no column "file_name": it is empty'),
+        ("a.csv", b"PK\x03\x04\xff\0\xfe", "is not text in UTF-8, since it holds zero bytes"),
+        ("a.csv", b"file_name,label\n1.jpg," + b"\xe9" * 500, f'would read "{"é" * 80}": save'),
+        ("a.jsonl", b'{"label": "\xe9"}', 'would read "é": save it in UTF-8$'),
+        (
+            "a.jsonl",
+            b'{\n"file_name": 1}',
+            "row 1 .* is not JSON .*: write one object on each line",
+        ),
+        ("a.jsonl", b'{"file_name": 1, "label": []}', "no text and no number: write it as text"),
+    ],
+)
+def test_tables_are_refused_with_the_remedy(tmp_path, name, content, sentence):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=sentence):
+        rows_of(tmp_path / name)

@@ -259,3 +259,18 @@ def test_the_defaults_are_those_of_a_training():
     assert pack_command.FLAGS["seed"].default == config.seed
     assert pack_command.FLAGS["val_percent"].default == shares.val_percent
     assert pack_command.FLAGS["test_percent"].default == shares.test_percent
+
+
+def test_an_image_that_is_gone_is_named(tmp_path, monkeypatch):
+    make_images(tmp_path / "images", count=9)
+    checked = pack.check_packable
+
+    def check_and_remove(*arguments):
+        checked(*arguments)
+        (tmp_path / "images" / "oil" / "03.jpg").unlink()
+
+    monkeypatch.setattr(pack, "check_packable", check_and_remove)
+    with pytest.raises(
+        UserError, match=r'^the image "\S+/oil/03.jpg" cannot be read: No such file'
+    ):
+        pack_images(tmp_path / "images", tmp_path / "out")

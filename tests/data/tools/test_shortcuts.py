@@ -122,7 +122,7 @@ def test_profiles_and_remarks_are_counted():
     ids = [f"{i}.jpg" for i in range(len(facts))]
     assert described(ids, ["one"] * len(ids), facts) == [
         "colour profiles: 20 eciRGB v2, 3 Dot Gain 20%; they are converted to sRGB",
-        '2 images: its first picture is a preview of 40 x 24 (first: "25.jpg")',
+        '2 images as in: its first picture is a preview of 40 x 24 (first: "25.jpg")',
         '1 image: odd (first: "26.jpg")',
     ]
     facts = [fact(profile=f"own {i}", remarks=(f"odd {chr(97 + i)}",)) for i in range(12)]
