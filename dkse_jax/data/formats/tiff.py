@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import io
+import math
 import struct
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,13 @@ from dkse_jax.data.formats import NEEDS_MUSEUM, Opened, check_page
 from dkse_jax.data.formats.limits import MAX_PIXELS, MEGAPIXELS, TooManyPixels, check_pixels
 from dkse_jax.data.formats.rgb import TURNED, orientation
 from dkse_jax.data.formats.tiff_pages import alpha_of, describe, find_pictures, is_raw, level_for
-from dkse_jax.data.formats.tiff_samples import can_read, full_value, read_picture, unreadable
+from dkse_jax.data.formats.tiff_samples import (
+    can_read,
+    full_value,
+    part_size,
+    read_picture,
+    unreadable,
+)
 
 if TYPE_CHECKING:
     import tifffile
@@ -24,6 +31,7 @@ _STRIP_BYTES, _COLOUR_MAP, _TILE_BYTES = 279, 320, 325
 _NEW_SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _SUBIFDS, _SUBSAMPLING, _PROFILE = 254, 255, 330, 530, 34675
 _EXTRA_SAMPLES, _ASSOCIATED, _YCBCR, _WEBP = 338, 1, 6, 50001
 _DAMAGED = "it is a TIFF that is damaged, or of a kind that cannot be read"
+_MAX_PART = 4 * MAX_PIXELS  # of a strip or tile; libvips allocates a whole one
 _PLANES = ("RGB", "RGBA", "CMYK", "LAB")  # modes whose planes Pillow reads right, of 8 bits
 
 
@@ -213,7 +221,7 @@ def _by_libvips(content: bytes, min_side: int | None, level: "tifffile.TiffPage"
     top, *below = level.treeindex
     size = level.imagewidth, level.imagelength
     large = size[0] * size[1] > MAX_PIXELS
-    if large and min_side is None:
+    if (large and min_side is None) or math.prod(part_size(level)) > _MAX_PART:
         raise TooManyPixels(size)
     try:
         return vips.open_picture(
