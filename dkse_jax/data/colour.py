@@ -5,7 +5,7 @@ import functools
 import io
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageChops, ImageCms
 
 _KEPT = 32  # profiles with their transforms; one of CMYK and its transform take some megabytes
 _MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab ": "LAB"}  # ICC colour space -> mode
@@ -60,6 +60,8 @@ def to_srgb(image: Image.Image, content: bytes) -> tuple[Image.Image, str]:
         return image, "its colour profile is broken: ignored"
     if profile.space == "RGB" and profile.transform is None:
         return image, ""  # whatever its pixels are: Pillow takes them for sRGB too
+    if profile.space == "grey" and space == "RGB" and (grey := _grey_of(image)):
+        image, space = grey, "grey"
     if profile.space != space:
         return image, f"its profile is of {profile.space}, its pixels are {space}: ignored"
     if profile.transform is None:
@@ -74,6 +76,15 @@ def to_srgb(image: Image.Image, content: bytes) -> tuple[Image.Image, str]:
     if alpha:
         converted.putalpha(alpha)
     return converted, ""
+
+
+def _grey_of(image: Image.Image) -> Image.Image | None:
+    """Returns an image of colours as one of grey, without change; None if any pixel is coloured."""
+    image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    red, green, blue, *alpha = image.split()
+    if any(ImageChops.difference(red, other).getbbox() for other in (green, blue)):
+        return None
+    return Image.merge("LA", [red, *alpha]) if alpha else red
 
 
 def _base_mode(mode: str) -> str:

@@ -25,10 +25,11 @@ MAX_BYTES = 2**32  # the largest classic TIFF; a library may read a small level 
 _quiet = threading.Lock()
 _DECODER_CODE = re.compile(r"(decoder|codec) (configuration )?error.*|Error -?\d+ while.*")
 
-# A photograph of broken EXIF data is read all the same. Filters of the user's come first.
+# A photograph of broken EXIF data is read all the same. What the user has set comes first.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.", append=True)
-for _library in ("PIL", "tifffile"):
-    logging.getLogger(_library).setLevel(logging.CRITICAL)
+for _logger in map(logging.getLogger, ("PIL", "tifffile", "psd_tools")):
+    if _logger.level == logging.NOTSET:
+        _logger.setLevel(logging.CRITICAL)
 
 
 class BadImage(UserError):

@@ -2,6 +2,7 @@
 
 import io
 import threading
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image, ImageCms
 from dkse_jax.data import colour
 from dkse_jax.data.decode import decode, decode_image, image_to_rgb
 from tests.data import profiles
+from tests.data.images import chunk, png_16bit
 from tests.data.profiles import gamma, grey_profile, in_space, rgb_profile
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -158,6 +160,26 @@ def test_a_profile_that_does_not_fit_is_ignored_and_named(mode, profile, remark)
     (line,) = found.facts.remarks
     assert line.startswith(remark)
     assert decode(data, profiles=False).facts.remarks == ()
+
+
+@pytest.mark.parametrize("file_format", ["WEBP", "16-bit PNG", "palette"])
+@pytest.mark.parametrize("alpha", [255, 128])
+def test_a_grey_profile_fits_greys_that_are_stored_as_colours(file_format, alpha):
+    grey = np.arange(256, dtype=np.uint8)[None]
+    stored = np.stack([grey, np.full_like(grey, alpha)], axis=-1)
+    expected = decode_image(encode(Image.fromarray(stored, "LA"), LINEAR))
+    if file_format == "WEBP":
+        data = encode(Image.fromarray(stored, "LA"), LINEAR, "WEBP", lossless=True, exact=True)
+    elif file_format == "palette":
+        image = Image.fromarray(grey).convert("P")
+        data = encode(image, LINEAR, transparency=bytes([alpha] * 256))
+    else:
+        plain = png_16bit(4, stored.astype(np.uint16) * 257)
+        profile = chunk(b"iCCP", b"x\0\0" + zlib.compress(LINEAR))
+        data = plain[:33] + profile + plain[33:]
+    found = decode(data)
+    np.testing.assert_array_equal(found.pixels, expected)
+    assert (found.facts.profile, found.facts.remarks) == ("linear", ())
 
 
 def test_colours_are_converted_before_transparency_is_composed():

@@ -115,6 +115,12 @@ def test_a_long_page_is_not_rendered_beyond_the_limit(monkeypatch):
     assert 5_000 < decode_image(drawn_pdf("0 0 2000 20"), 300).size / 3 < 11_000
 
 
+def test_a_tiny_page_has_a_size():
+    for box in ("0 0 0.01 0.01", "0 0 0.1 90"):
+        found = decode(drawn_pdf(box))
+        assert found.facts.size == found.pixels.shape[1::-1]
+
+
 def test_a_pdf_of_a_huge_picture_is_refused():
     huge = pdf_of(gradient()).replace(b"/Width 80", b"/Width 80000000")
     with pytest.raises(BadImage, match="it is a PDF of 80,000,000 x 48 pixels, of which"):
@@ -152,6 +158,13 @@ def test_the_composite_of_a_psd_comes_back_exactly(bits, version, compression):
             BadImage, match=r"it is a (PSD that is cut off|PS. of .* that is damaged: )"
         ):
             decode_image(data[:size])
+
+
+@pytest.mark.parametrize("compression", [2, 3])
+def test_a_psd_of_8_bits_that_pillow_cannot_decompress_is_named(compression):
+    data = psd(planes_of(gradient(), 8), compression=compression)
+    with pytest.raises(BadImage, match="its composite is compressed in a way that cannot be read"):
+        decode_image(data)
 
 
 @pytest.mark.parametrize("bits", [8, 16])

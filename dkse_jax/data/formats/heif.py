@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from dkse_jax.data.formats import Opened, check_page
+from dkse_jax.data.formats.boxes import box
 from dkse_jax.data.formats.limits import check_pixels
 
 
@@ -31,7 +32,7 @@ def _check_items(content: bytes) -> None:
 
     pi-heif passes them to Python unchecked, which can end the process.
     """
-    meta = _meta_box(content)
+    meta = box(content, b"meta")
     for found in re.finditer(rb"(....)infe(.)", meta, re.DOTALL):
         # Version and flags, a number and an index come before the texts.
         start = found.end() + (9 if found[2] == b"\3" else 7)
@@ -42,21 +43,6 @@ def _check_items(content: bytes) -> None:
             meta[start:end].decode("utf-8")
         except UnicodeDecodeError as error:
             raise ValueError("the name of an item is no text") from error
-
-
-def _meta_box(content: bytes) -> bytes:
-    """Returns the box of metadata among those of the file; b"" if there is none."""
-    start = 0
-    while start + 8 <= len(content):
-        size = int.from_bytes(content[start : start + 4], "big")
-        if size == 1:
-            size = int.from_bytes(content[start + 8 : start + 16], "big")
-        if content[start + 4 : start + 8] == b"meta":
-            return content[start : start + size] if size else content[start:]
-        if size < 8:
-            break
-        start += size
-    return b""
 
 
 @contextlib.contextmanager

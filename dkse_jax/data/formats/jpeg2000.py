@@ -9,7 +9,9 @@ import numpy as np
 from PIL import Image
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
+from dkse_jax.data.colour import read_profile
 from dkse_jax.data.formats import Opened, check_page
+from dkse_jax.data.formats.boxes import box
 from dkse_jax.data.formats.limits import check_pixels
 
 _START = b"\xff\x4f\xff\x51"  # of a codestream and of its sizes (SIZ)
@@ -61,6 +63,7 @@ def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
     halvings = 0
     while (
         min_side is not None
+        and not any(stream.area[:2])  # Pillow reduces no picture that begins elsewhere
         and halvings < stream.halvings
         and min(stream.size(halvings + 1)) >= min_side
     ):
@@ -70,14 +73,44 @@ def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
     bits = ", ".join(map(str, sorted(set(stream.bits))))
     kind = f"a JPEG 2000 image of {len(stream.bits)} x {bits} bits"
     try:
-        image = _decoded(content, stream, halvings)
-        if max(stream.bits) > 8 and image.mode != "I;16":
-            _restore_white(image, content, stream, halvings)
+        image = _shown(content, stream, halvings)
     except SyntaxError as error:
         raise ValueError(f"it is {kind}, which is not read: convert it to TIFF") from error
     except (OSError, ValueError) as error:
         raise ValueError(f"it is {kind}, and its data are incomplete or damaged") from error
     return Opened(image, stream.size())
+
+
+def _shown(content: bytes, stream: _Codestream, halvings: int) -> Image.Image:
+    """Returns the picture with its profile, of 8 bits a sample or of 16 in grey."""
+    image = _decoded(content, stream, halvings)
+    if max(stream.bits) > 8 and image.mode != "I;16":
+        _restore_white(image, content, stream, halvings)
+    if min(stream.bits) < 8:
+        image = image.point(_full_range(stream.bits, image.mode))
+    if profile := _profile(content):
+        if image.mode == "RGBA" and read_profile(profile).space == "CMYK":
+            image = Image.frombytes("CMYK", image.size, image.tobytes())
+        image.info["icc_profile"] = profile
+    return image
+
+
+def _full_range(bits: tuple[int, ...], mode: str) -> list[int]:
+    """Returns the table of `Image.point` for numbers of few bits, which Pillow shifts to 8."""
+    table: list[int] = []
+    for few in (min(one, 8) for one in bits):
+        shift, white = 8 - few, 255 >> 8 - few << 8 - few
+        if mode == "P":
+            table += (number >> shift for number in range(256))
+        else:
+            table += (min(255, (number * 255 + white // 2) // white) for number in range(256))
+    return table
+
+
+def _profile(content: bytes) -> bytes:
+    """Returns the ICC profile of a file; b"" where another description of its colours is first."""
+    colours = box(box(content, b"jp2h"), b"colr")
+    return colours[3:] if colours[:1] in (b"\2", b"\3") else b""
 
 
 def _decoded(content: bytes, stream: _Codestream, halvings: int) -> Image.Image:

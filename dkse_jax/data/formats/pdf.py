@@ -48,7 +48,7 @@ def _render(page: Any, min_side: int | None, pages: int) -> Opened:
     scans = [one for one in pictures if one[0] >= _SCAN * width * height]
     covered, pixels = max(scans, default=(0, (0, 0)))
     scale = math.sqrt(math.prod(pixels) / covered) if scans else _DPI / 72
-    size = (round(width * scale), round(height * scale))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
     if min_side is not None:
         # PDFium averages; by whole numbers it does so over whole pixels.
         scale = scale / max(1, min(size) // min_side) if scans else min_side / min(width, height)

@@ -1,7 +1,6 @@
 """PSD and PSB of Photoshop: the composite that the file stores; no layer is rendered."""
 
 import io
-import logging
 import struct
 import zlib
 from typing import Any
@@ -17,7 +16,6 @@ _MODES = {0: "1", 1: "L", 2: "P", 3: "RGB", 4: "CMYK", 8: "L", 9: "LAB"}
 _HEADER, _PSB = struct.Struct(">4sH6xHIIHH"), 2
 _VERSION_INFO, _ICC_PROFILE = 1057, 1039  # image resources
 _RLE, _ZIP, _ZIP_PREDICTION = 1, 2, 3  # compressions of the composite
-_SILENT = logging.NullHandler()  # keeps what psd-tools logs off the screen
 _CUT = "it is a PSD that is cut off"
 
 
@@ -61,7 +59,7 @@ def _composite(content: bytes) -> Image.Image:
     image: Any = Image.open(io.BytesIO(content), formats=("PSD",))
     info = {number: data for number, _, data in image.resources}.get(_VERSION_INFO, b"")
     _check_composite(info[4:5] != b"\0")
-    if image.tile is None:
+    if not image.tile:
         raise ValueError("its composite is compressed in a way that cannot be read")
     return image.convert("RGB") if image.mode == "RGBA" else image
 
@@ -73,7 +71,6 @@ def _large_composite(content: bytes, mode: str) -> Image.Image:
     from psd_tools.psd.image_data import ImageData
     from psd_tools.psd.image_resources import ImageResources
 
-    logging.getLogger("psd_tools").addHandler(_SILENT)
     file = io.BytesIO(content)
     header = FileHeader.read(file)
     ColorModeData.read(file)

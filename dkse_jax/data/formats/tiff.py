@@ -1,11 +1,13 @@
 """TIFF: the right picture of a file at the right size, by Pillow wherever Pillow reads it right."""
 
 import contextlib
+import importlib.util
 import io
+import math
 import struct
 from typing import TYPE_CHECKING
 
-from PIL import Image
+from PIL import Image, ImagePalette
 from PIL.ExifTags import Base as ExifTag
 from PIL.TiffImagePlugin import TiffImageFile
 
@@ -13,15 +15,23 @@ from dkse_jax.data.formats import NEEDS_MUSEUM, Opened, check_page
 from dkse_jax.data.formats.limits import MAX_PIXELS, MEGAPIXELS, TooManyPixels, check_pixels
 from dkse_jax.data.formats.rgb import TURNED, orientation
 from dkse_jax.data.formats.tiff_pages import alpha_of, describe, find_pictures, is_raw, level_for
-from dkse_jax.data.formats.tiff_samples import can_read, full_value, read_picture, unreadable
+from dkse_jax.data.formats.tiff_samples import (
+    can_read,
+    full_value,
+    part_size,
+    read_picture,
+    unreadable,
+)
 
 if TYPE_CHECKING:
     import tifffile
 
 _BITS, _COMPRESSION, _PHOTOMETRIC, _MAX_SAMPLE_VALUE, _PLANAR = 258, 259, 262, 281, 284
+_STRIP_BYTES, _COLOUR_MAP, _TILE_BYTES = 279, 320, 325
 _NEW_SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _SUBIFDS, _SUBSAMPLING, _PROFILE = 254, 255, 330, 530, 34675
 _EXTRA_SAMPLES, _ASSOCIATED, _YCBCR, _WEBP = 338, 1, 6, 50001
 _DAMAGED = "it is a TIFF that is damaged, or of a kind that cannot be read"
+_MAX_PART = 4 * MAX_PIXELS  # of a strip or tile; libvips allocates a whole one
 _PLANES = ("RGB", "RGBA", "CMYK", "LAB")  # modes whose planes Pillow reads right, of 8 bits
 
 
@@ -29,7 +39,8 @@ def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
     """Opens a picture, of a pyramid the smallest sufficient level; see `formats.open_picture`."""
     image = _opened(io.BytesIO(content))
     fits = image is not None and image.width * image.height <= MAX_PIXELS
-    if page == 1 and image and fits and _is_plain(image) and _is_right(image):
+    plain = image and not _is_big(content) and _is_plain(image)  # Pillow skips SubIFDs of BigTIFF
+    if page == 1 and image and fits and plain and _is_right(image):
         with contextlib.suppress(OSError):  # which the page's description explains
             return Opened(_loaded(image), image.size)
     import tifffile
@@ -63,16 +74,24 @@ def _read(
     full = levels[0]
     if is_raw(full):
         return _developed(content, min_side, first, full)
-    shown = _shown(content, levels, min_side)
+    level = level_for(levels, min_side)
+    shown = _shown(content, level, min_side)
+    # The profile and the turn of a picture hold for its levels, and the turn of a page for a SubIFD
+    # that is the picture, as cameras write it.
+    stating = [level, full, *([first] if len(full.treeindex) > 1 else [])]
+    turn = next((one for page in stating if (one := page.tags.valueof(ExifTag.Orientation))), 1)
+    if ExifTag.Orientation not in level.tags:
+        shown.getexif()[ExifTag.Orientation] = int(turn)
+    if "icc_profile" not in shown.info and (profile := full.tags.valueof(_PROFILE)):
+        shown.info["icc_profile"] = profile
     size = full.imagewidth, full.imagelength
     # Pillow turns what it decodes at once; what others decode still has the orientation.
-    turned = full.tags.valueof(ExifTag.Orientation) in TURNED and orientation(shown) not in TURNED
+    turned = turn in TURNED and orientation(shown) not in TURNED
     return Opened(shown, size[::-1] if turned else size)
 
 
-def _shown(content: bytes, levels: list["tifffile.TiffPage"], min_side: int | None) -> Image.Image:
-    """Decodes the smallest sufficient level; what is larger than MAX_PIXELS, reduced."""
-    level = level_for(levels, min_side)
+def _shown(content: bytes, level: "tifffile.TiffPage", min_side: int | None) -> Image.Image:
+    """Decodes a level; what is larger than MAX_PIXELS, reduced."""
     size = level.imagewidth, level.imagelength
     factor = 1
     if size[0] * size[1] > MAX_PIXELS:
@@ -81,7 +100,7 @@ def _shown(content: bytes, levels: list["tifffile.TiffPage"], min_side: int | No
             return _by_libvips(content, min_side, level)
     elif (image := _opened(_From(content, level))) and _is_right(image):
         try:
-            return _loaded(image, levels[0])
+            return _loaded(image)
         except OSError as error:
             if not str(error).startswith("decoder error"):
                 raise
@@ -112,13 +131,17 @@ def _opened(file: io.BytesIO) -> TiffImageFile | None:
         return None
 
 
+def _is_big(content: bytes) -> bool:
+    return content[2:4] in (b"+\0", b"\0+")
+
+
 class _From(io.BytesIO):
     """The content of a file with the header of one whose first page is another; copies nothing."""
 
     def __init__(self, content: bytes, page: "tifffile.TiffPage"):
         super().__init__(content)
         order = page.parent.byteorder
-        big = content[2:4] in (b"+\0", b"\0+")
+        big = _is_big(content)
         offset = struct.pack(order + ("HHQ" if big else "I"), *((8, 0) if big else ()), page.offset)
         self._header = content[:4] + offset
 
@@ -130,16 +153,12 @@ class _From(io.BytesIO):
         return self._header[start : start + len(data)] + data[len(self._header) - start :]
 
 
-def _loaded(image: TiffImageFile, full: "tifffile.TiffPage | None" = None) -> Image.Image:
-    """Decodes a picture, a level of the full one, whose profile and turn hold for all levels."""
+def _loaded(image: TiffImageFile) -> TiffImageFile:
     check_pixels(image.size)
-    has_turn = ExifTag.Orientation in image.tag_v2
+    table = image.tag_v2.get(_COLOUR_MAP, ())
+    if image.mode == "P" and max(table, default=256) < 256:  # of 8 bits, as old programs write it
+        image.palette = ImagePalette.raw("RGB;L", bytes(table))
     image.load()
-    if full:
-        if "icc_profile" not in image.info and (profile := full.tags.valueof(_PROFILE)):
-            image.info["icc_profile"] = profile
-        if not has_turn and (turn := full.tags.valueof(ExifTag.Orientation)):
-            image.getexif()[ExifTag.Orientation] = int(turn)
     return image
 
 
@@ -156,6 +175,8 @@ def _is_right(image: TiffImageFile) -> bool:
     bits = tags.get(_BITS, (1,))
     extras = tags.get(_EXTRA_SAMPLES, ())
     is_packed = tags.get(_COMPRESSION, 1) != 1
+    if tags.get(_COMPRESSION) == _WEBP:  # libtiff without it prints so
+        return importlib.util.find_spec("pyvips") is None
     if tags.get(_PLANAR, 1) == 2 and len(bits) > 1:
         if image.mode in ("LA", "La", "PA") or (len(extras) > 1 and any(extras)):
             return False
@@ -166,7 +187,9 @@ def _is_right(image: TiffImageFile) -> bool:
         ):
             return False
     if tags.get(_PHOTOMETRIC) == _YCBCR and not is_packed:
-        return tags.get(_SUBSAMPLING, (1, 1)) == (1, 1)
+        stored = sum(tags.get(_STRIP_BYTES) or tags.get(_TILE_BYTES) or ())
+        whole = stored >= 3 * image.width * image.height  # where only the default, 2 x 2, is stated
+        return tags.get(_SUBSAMPLING, (1, 1) if whole else (2, 2)) == (1, 1)
     return _MAX_SAMPLE_VALUE not in tags or set(bits) != {16} or full_value(tags, 16) == 65535
 
 
@@ -198,7 +221,7 @@ def _by_libvips(content: bytes, min_side: int | None, level: "tifffile.TiffPage"
     top, *below = level.treeindex
     size = level.imagewidth, level.imagelength
     large = size[0] * size[1] > MAX_PIXELS
-    if large and min_side is None:
+    if (large and min_side is None) or math.prod(part_size(level)) > _MAX_PART:
         raise TooManyPixels(size)
     try:
         return vips.open_picture(

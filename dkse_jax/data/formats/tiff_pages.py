@@ -53,7 +53,8 @@ def find_pictures(file: "tifffile.TiffFile") -> list[list["tifffile.TiffPage"]]:
     """Returns the pictures of a file, each with its levels, the full size first.
 
     Of pages in a row with equal proportions and unlike sizes, that are marked as reduced or not
-    marked at all, only the largest is a picture. A file of previews alone has one picture.
+    marked at all, only the largest is a picture. A SubIFD that is larger than its page is the
+    picture of that page. A file of previews alone has one picture.
 
     Raises:
         ValueError: it has no page, or more than MAX_PAGES.
@@ -83,6 +84,8 @@ def find_pictures(file: "tifffile.TiffFile") -> list[list["tifffile.TiffPage"]]:
                 previews.append(below)
             elif _type(page) & _REDUCED:
                 pictures.append([below])
+            elif pictures[-1] == [page] and _pixels(below) > _pixels(page):
+                pictures[-1] = [below]
         if pictures:
             pictures[-1].sort(key=_pixels, reverse=True)
     if not pictures:

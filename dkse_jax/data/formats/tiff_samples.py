@@ -175,11 +175,16 @@ def _blocks(
             yield place, block[:, : right - left]
 
 
+def part_size(page: "tifffile.TiffPage") -> tuple[int, int]:
+    """Returns width and height of a strip or tile, which is read as a whole."""
+    if page.is_tiled:
+        return page.tilewidth, page.tilelength
+    return page.imagewidth, min(page.rowsperstrip, page.imagelength)
+
+
 def _grid(page: "tifffile.TiffPage") -> tuple[int, int, int]:
     """Returns width, height and bytes of a row of a strip or tile."""
-    across, down = page.imagewidth, min(page.rowsperstrip, page.imagelength)
-    if page.is_tiled:
-        across, down = page.tilewidth, page.tilelength
+    across, down = part_size(page)
     samples = 1 if page.planarconfig == 2 else page.samplesperpixel
     return across, down, -(-across * samples * int(page.bitspersample) // 8)
 

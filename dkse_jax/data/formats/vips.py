@@ -51,9 +51,8 @@ def open_picture(
 
 @functools.cache
 def _set_up(pyvips: ModuleType) -> None:
-    """Makes libvips keep no picture, run only safe loaders and start one thread."""
+    """Makes libvips keep no picture and start one thread."""
     pyvips.cache_set_max(0)
-    pyvips.block_untrusted_set(True)
     with contextlib.suppress(AttributeError):  # before pyvips 3.2
         pyvips.concurrency_set(1)
 

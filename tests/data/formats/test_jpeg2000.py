@@ -9,6 +9,7 @@ from PIL import Image
 
 from dkse_jax.data.decode import BadImage, decode, decode_image
 from dkse_jax.data.formats import limits
+from tests.data import profiles
 from tests.data.images import encode, picture
 
 
@@ -60,7 +61,90 @@ def test_other_channels_keep_white(channels, bits):
     assert np.abs(decoded - expected).max() <= 1.1
 
 
-def test_palettes_and_subsampled_colours_are_read():
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("bits", [1, 2, 4, 7])
+def test_few_bits_are_spread_to_the_full_range(bits, channels):
+    pixels = scene()[..., :channels]
+    if channels == 2:
+        pixels = np.stack([pixels[..., 0], np.ones((96, 160))], axis=-1)
+    numbers = np.rint(pixels * (2**bits - 1))
+    colours = numbers if channels == 3 else numbers[..., :1]
+    decoded = decode_image(encoded(pixels.squeeze(), bits))
+    expected = np.rint(colours * 255 / (2**bits - 1))
+    np.testing.assert_array_equal(decoded, np.broadcast_to(expected, decoded.shape))
+
+
+def box(kind, data):
+    return struct.pack(">I4s", len(data) + 8, kind) + data
+
+
+def with_colours(jp2, *described):
+    """Replaces the description of the colours of a file by other boxes."""
+    start = jp2.index(b"jp2h") - 4
+    end = start + int.from_bytes(jp2[start : start + 4], "big")
+    colours = jp2.index(b"colr") - 4
+    size = int.from_bytes(jp2[colours : colours + 4], "big")
+    header = jp2[start + 8 : colours] + b"".join(described) + jp2[colours + size : end]
+    return jp2[:start] + box(b"jp2h", header) + jp2[end:]
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_palette_of_any_depth_is_read(bits):
+    table = np.random.default_rng(bits).integers(0, 256, (2**bits, 3), np.uint8)
+    numbers = np.rint(scene()[..., 0] * (2**bits - 1)).astype(np.uint8)
+    palette = struct.pack(">HB", 2**bits, 3) + b"\7\7\7" + table.tobytes()
+    maps = b"".join(struct.pack(">HBB", 0, 1, column) for column in range(3))
+    srgb = box(b"colr", struct.pack(">3BI", 1, 0, 0, 16))
+    described = srgb, box(b"pclr", palette), box(b"cmap", maps)
+    data = with_colours(encoded(scene()[..., 0], bits), *described)
+    np.testing.assert_array_equal(decode_image(data), table[numbers])
+
+
+ADOBE = profiles.rgb_profile("Adobe RGB (1998)", profiles.ADOBE, profiles.gamma(2.19921875))
+LINEAR = profiles.grey_profile("linear", profiles.gamma(1.0))
+
+
+@pytest.mark.parametrize("method", [2, 3])
+@pytest.mark.parametrize("kind", ["RGB", "grey", "grey of 16 bits", "CMYK"])
+def test_the_profile_of_a_file_is_applied(kind, method):
+    expected = 255 * scene()
+    if kind == "RGB":
+        profile, stored = ADOBE, profiles.in_space(expected, profiles.ADOBE, profiles.gamma(2.2))
+    elif kind == "CMYK":
+        profile, stored = profiles.press_profile("press"), np.full((96, 160, 4), 51, np.uint8)
+        expected = profiles.inks_to_srgb(stored / 255)
+    else:
+        profile, expected = LINEAR, expected[..., :1].repeat(3, axis=-1)
+        stored = np.rint(255 * profiles.linear_of(expected[..., 0])).astype(np.uint8)
+    bits = 16 if kind == "grey of 16 bits" else 8
+    described = box(b"colr", bytes((method, 0, 0)) + profile)
+    data = with_colours(encoded(stored / 255, bits), described)
+    found = decode(data)
+    assert np.abs(found.pixels - expected).mean() < 1.5
+    assert found.facts.profile in ("Adobe RGB (1998)", "linear", "press")
+    assert found.facts.remarks == ()
+    if kind == "RGB":
+        np.testing.assert_array_equal(decode_image(data, profiles=False), stored)
+
+
+def test_of_two_descriptions_of_the_colours_the_first_counts():
+    srgb, adobe = (struct.pack(">3BI", 1, 0, 0, 16), b"\2\0\0" + ADOBE)
+    data = encoded(scene(), 8)
+    found = decode(with_colours(data, box(b"colr", srgb), box(b"colr", adobe)))
+    np.testing.assert_array_equal(found.pixels, decode_image(data))
+    assert found.facts.profile == ""
+
+
+@pytest.mark.parametrize("offset", [(1, 1), (2, 3), (37, 91)])
+def test_a_picture_that_begins_elsewhere_is_read_for_training_too(offset):
+    data = encode(
+        Image.fromarray(picture(96, 160)), "JPEG2000", offset=offset, tile_size=(128, 128)
+    )
+    np.testing.assert_array_equal(decode_image(data), picture(96, 160))
+    np.testing.assert_array_equal(decode_image(data, 20), picture(96, 160))
+
+
+def test_subsampled_colours_are_read():
     image = Image.fromarray(picture(96, 160))
     data = encode(image.convert("YCbCr"), "JPEG2000")
     assert np.abs(decode_image(data).astype(int) - picture(96, 160)).mean() < 2

@@ -1,5 +1,7 @@
 """Limits on what is decoded."""
 
+import io
+import struct
 import subprocess
 import sys
 import threading
@@ -8,11 +10,13 @@ import warnings
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from dkse_jax.data.decode import MAX_BYTES, BadImage, decode_image
 from dkse_jax.data.formats import limits
-from tests.data.images import encode, picture, png, png_16bit, tiff
+from dkse_jax.data.formats import tiff as tiff_reader
+from tests.data.images import encode, picture, png, png_16bit, tiff, written
 
 
 def test_a_large_file_is_refused_unread(tmp_path):
@@ -51,7 +55,8 @@ def test_no_library_writes_to_the_screen(tmp_path):
     for number, content in enumerate(SILENT.values()):
         (tmp_path / f"{number}.jpg").write_bytes(content)
     code = """
-import sys
+import logging, sys
+logging.basicConfig()  # as libraries do
 from dkse_jax.data.decode import BadImage, decode_image
 for path in sys.argv[1:]:
     try:
@@ -67,6 +72,43 @@ for path in sys.argv[1:]:
     assert "a PNG of 10,000 x 10,000 pixels" in lines[1]
     assert "a PNG of 15,000 x 14,700 pixels" in lines[2]
     assert "a TIFF" in lines[3]
+
+
+GREY_TABLE = np.tile(np.arange(256, dtype=np.uint16) * 257, (3, 1))
+
+
+@pytest.mark.parametrize("min_side", [1, 8, 48])
+@pytest.mark.parametrize(
+    ("options", "stated"),
+    [
+        ({"photometric": "palette", "colormap": GREY_TABLE}, {256: 14_000_000, 257: 48}),
+        ({"compression": "jpeg"}, {256: 2**24, 257: 2**16, 278: 2**16}),
+        ({"compression": "jpeg", "tile": (16, 16)}, {322: 2**16, 323: 2**16}),
+    ],
+)
+def test_a_huge_part_is_refused_before_libvips_allocates_it(options, stated, min_side, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyvips", None)
+    monkeypatch.setattr(limits, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(tiff_reader, "MAX_PIXELS", 1000)
+    data = bytearray(written((picture()[..., 0], options)))
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        for tag, value in stated.items():
+            place = file.pages.first.tags[tag].offset
+            struct.pack_into("<HHII", data, place, tag, 4, 1, value)
+    with pytest.raises(BadImage, match=r"it is a TIFF of .* pixels, of which all would be"):
+        decode_image(bytes(data), min_side)
+
+
+def test_what_a_user_has_set_of_logging_stays():
+    code = """
+import logging
+for name in ("PIL", "psd_tools"):
+    logging.getLogger(name).setLevel("INFO")
+import dkse_jax.data.decode
+print([logging.getLogger(name).level for name in ("PIL", "psd_tools", "tifffile")])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[20, 20, 50]\n", "")
 
 
 def test_the_pixels_under_way_are_bounded():

@@ -216,6 +216,34 @@ def test_uncompressed_subsampled_colours_are_not_taken_for_whole_ones(
         decode_image(subsampled)
 
 
+@pytest.mark.parametrize("bytes_after", [0, 10_000])
+@pytest.mark.parametrize("stated", [True, False])
+@pytest.mark.parametrize("colours", [(128, 200, 60), (90, 128, 180)])
+def test_the_default_of_the_subsampling_counts_where_the_bytes_fit_it(bytes_after, stated, colours):
+    pixels = np.broadcast_to(np.array(colours, np.uint8), (16, 16, 3))
+    whole = written((pixels, {"photometric": "ycbcr", "subsampling": (1, 1)}))
+    expected = decode_image(whole)
+    tag, no_tag = (struct.pack("<HHIHH", name, 3, 2, 1, 1) for name in (530, 65000))
+    np.testing.assert_array_equal(decode_image(whole.replace(tag, no_tag)), expected)
+    blocks = bytes((*[colours[0]] * 4, *colours[1:])) * 64
+    data = whole.replace(pixels.tobytes(), blocks + bytes(len(blocks)))
+    counts = [struct.pack("<HHII", 279, 4, 1, size) for size in (768, 384)]
+    assert data.count(counts[0]) == 1
+    data = data.replace(*counts)
+    data = data.replace(tag, tag[:-4] + struct.pack("<HH", 2, 2) if stated else no_tag)
+    assert np.abs(decode_image(data + bytes(bytes_after)).astype(int) - expected).max() <= 2
+
+
+@pytest.mark.parametrize("scale", [1, 257])
+@pytest.mark.parametrize("options", [{}, {"compression": "lzw"}, {"byteorder": ">"}])
+def test_a_palette_of_8_bits_is_not_black(scale, options):
+    table = np.random.default_rng(3).integers(0, 256, (3, 256)).astype(np.uint16)
+    indices = picture(24, 32)[..., 0]
+    options = {"photometric": "palette", "colormap": table * scale, **options}
+    expected = table.T[indices]
+    np.testing.assert_array_equal(decode_image(written((indices, options))), expected)
+
+
 @pytest.mark.parametrize("compression", [34712, 50002, 22610, 34887])
 def test_data_of_other_formats_in_a_tiff_are_named(compression, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyvips", None)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dkse_jax.data.decode import BadImage, decode, decode_image
+from tests.data import profiles
 from tests.data.images import LAYOUTS, picture, written
 
 SMALL, FULL = (24, 40), (96, 160)  # height, width; of equal proportions
@@ -100,6 +101,59 @@ def test_the_level_of_a_pyramid_has_the_profile_and_the_turn_of_its_picture():
     assert decoded.pixels.shape[:2] == sizes[2][::-1]
     assert decoded.facts.profile == "a broken profile"
     assert decoded.facts.size == sizes[0]
+
+
+@pytest.mark.parametrize("kind", ["by Pillow", "by tifffile", "by libvips"])
+def test_what_a_level_does_not_state_is_that_of_its_picture_whoever_decodes_it(kind):
+    profile = profiles.rgb_profile("ProPhoto RGB", profiles.PROPHOTO, profiles.gamma(1.8))
+    full = picture(96, 160)
+    levels = [full, np.ascontiguousarray(full[::2, ::2])]
+    options = {"by libvips": {"compression": "webp", "compressionargs": {"level": 101}}}.get(
+        kind, {}
+    )
+    if kind == "by tifffile":
+        levels = [np.moveaxis(level.astype(np.uint16) * 257, -1, 0) for level in levels]
+        options = {"photometric": "rgb", "planarconfig": "separate"}
+    stated = {"iccprofile": profile, "extratags": [(274, "H", 1, 6, True)], "subifds": 1}
+    data = written((levels[0], options | stated), (levels[1], options | {"subfiletype": 1}))
+    whole, half = decode(data), decode(data, 48)
+    assert half.pixels.shape == (80, 48, 3)
+    assert half.facts.size == whole.facts.size == (96, 160)
+    assert half.facts.profile == whole.facts.profile == "ProPhoto RGB"
+    assert np.abs(half.pixels.astype(int) - whole.pixels[::2, ::2]).mean() < 4
+    assert np.abs(whole.pixels.astype(int) - np.rot90(full, -1)).mean() > 5
+
+
+@pytest.mark.parametrize("turn", [3, 6, 8])
+@pytest.mark.parametrize("min_side", [None, 24])
+@pytest.mark.parametrize("planar", [False, True])
+def test_a_subifd_is_turned_as_the_preview_above_it(turn, min_side, planar):
+    full = picture(*FULL)
+    quarters = {3: 2, 6: -1, 8: 1}[turn]
+    expected = np.rot90(full if min_side is None else full[::4, ::4], quarters)
+    options = {"photometric": "rgb", "planarconfig": "separate"} if planar else {}
+    stored = np.moveaxis(full.astype(np.uint16) * 257, -1, 0) if planar else full
+    preview = {"subfiletype": 1, "subifds": 1, "extratags": [(274, "H", 1, turn, True)]}
+    found = decode(written((full[::4, ::4], preview), (stored, options)), min_side)
+    np.testing.assert_array_equal(found.pixels, expected)
+    assert found.facts.size == ((160, 96) if turn == 3 else (96, 160))
+
+
+@pytest.mark.parametrize("square", [16, 90])
+@pytest.mark.parametrize("marks", [({}, {}), ({}, {"subfiletype": 0}), ({}, {"bigtiff": True})])
+def test_a_subifd_larger_than_its_page_is_the_picture(square, marks):
+    preview = np.zeros((square, square, 3), np.uint8)
+    data = written((preview, {"subifds": 1, **marks[0]}), (picture(*FULL), dict(marks[1])))
+    found = decode(data)
+    np.testing.assert_array_equal(found.pixels, picture(*FULL))
+    assert found.facts.pictures == 1
+
+
+def test_webp_in_tiff_prints_nothing(capfd):
+    pixels = picture(*FULL)
+    data = written((pixels, {"compression": "webp"}))
+    assert np.abs(decode_image(data).astype(int) - pixels).mean() < 4
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("options", [{}, {"compression": "lzw"}, {"bigtiff": True}])
