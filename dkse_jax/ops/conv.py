@@ -33,8 +33,8 @@ def conv(
     padding: SAME as XLA pads, VALID, or the pixels ((above, below), (left, right)). form: plain is
     `lax.conv_general_dilated`. fast is a matrix product for 1×1 kernels, Winograd's algorithm for
     3×3 and 5×5 ones (stride 1, undilated, SAME), and lax for the rest. auto is fast on CPU where
-    that is faster: in float32 and with MIN_WINOGRAD_CHANNELS. Both have only a reverse-mode
-    derivative. target: see `Target`. Raises UserError for an unknown form.
+    that is faster: in float32 or bfloat16 and with MIN_WINOGRAD_CHANNELS. Both have only a
+    reverse-mode derivative. target: see `Target`. Raises UserError for an unknown form.
     """
     check_form(form, "conv")
     kh, kw = kernel.shape[:2]
@@ -85,5 +85,8 @@ def _is_winograd(
     side = kernel.shape[0]
     same = padding in ("SAME", ((side // 2,) * 2,) * 2)
     exists = kernel.shape[:2] in ((3, 3), (5, 5)) and (stride, dilation) == (1, 1) and same
-    pays = kernel.dtype == jnp.float32 and min(kernel.shape[2:]) >= MIN_WINOGRAD_CHANNELS
+    pays = (
+        kernel.dtype in (jnp.float32, jnp.bfloat16)
+        and min(kernel.shape[2:]) >= MIN_WINOGRAD_CHANNELS
+    )
     return exists and (form == "fast" or (form == "auto" and pays))

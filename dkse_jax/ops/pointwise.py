@@ -6,7 +6,7 @@ import jax
 from jax import lax
 
 from dkse_jax.ops.forms import ANY, Target, check_form, in_form
-from dkse_jax.ops.plain import lax_conv
+from dkse_jax.ops.plain import lax_conv, wide_dtype
 
 
 def pointwise_conv(
@@ -32,8 +32,9 @@ def _gradients(
     x: jax.Array, kernel: jax.Array, grad: jax.Array, devices: int
 ) -> tuple[jax.Array, jax.Array]:
     to_x = lax.dot_general(grad, kernel[0, 0], (((3,), (1,)), ((), ())))
-    x, grad = (a.reshape(-1, a.shape[-1]) for a in (x, grad))
-    return to_x, _kernel_gradient(x, grad, devices)[None, None]
+    # In at least float32: XLA:CPU multiplies narrow matrices slower where the sums are long.
+    x, grad = (a.reshape(-1, a.shape[-1]).astype(wide_dtype(a.dtype)) for a in (x, grad))
+    return to_x, _kernel_gradient(x, grad, devices)[None, None].astype(kernel.dtype)
 
 
 def _kernel_gradient(x: jax.Array, grad: jax.Array, devices: int) -> jax.Array:

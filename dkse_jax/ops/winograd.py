@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from dkse_jax.ops.plain import wide_dtype
+
 TILE = 4  # outputs of a tile, along one side
 TILES_PER_STEP = 128  # rows of the matrix products: more exceed the cache, fewer leave cores idle
 _POINTS = (0, 1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2))  # and infinity; small: least rounding
@@ -62,7 +64,7 @@ def matrices(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def transform_kernel(kernel: jax.Array) -> jax.Array:
     """Transforms a kernel (k, k, C, C') for `winograd_conv`: (t, t, C, C')."""
-    return _on_both_sides(matrices(kernel.shape[0])[1], kernel)
+    return _on_both_sides(matrices(kernel.shape[0])[1], kernel.astype(wide_dtype(kernel.dtype)))
 
 
 def _transform_kernel_transposed(transformed: jax.Array) -> jax.Array:
@@ -79,14 +81,16 @@ def _on_both_sides(matrix: np.ndarray, kernel: jax.Array) -> jax.Array:
 def winograd_conv(x: jax.Array, transformed: jax.Array, devices: int) -> jax.Array:
     """Convolves x (B, H, W, C), SAME, stride 1, with a kernel from `transform_kernel`.
 
-    Returns (B, H, W, C'), exact but for rounding: in float32 about 1e-5 of the largest value.
+    Returns (B, H, W, C'), exact but for rounding: in float32 about 1e-5 of the largest value. A
+    narrower x is computed in float32, since the matrices enlarge its rounding, and rounded once.
     devices: number of devices that share the batch.
     """
     height, width = x.shape[1:3]
 
     def convolve(x: jax.Array) -> jax.Array:
-        products = jnp.einsum("abhpqc,abcd->abhpqd", _input(x, _taps(transformed)), transformed)
-        return _output(lax.optimization_barrier(products), (height, width))
+        pixels = _input(x.astype(transformed.dtype), _taps(transformed))
+        products = jnp.einsum("abhpqc,abcd->abhpqd", pixels, transformed)
+        return _output(lax.optimization_barrier(products), (height, width)).astype(x.dtype)
 
     chunks = _chunks(x, devices)
     if chunks.shape[1] == 1:
@@ -117,15 +121,17 @@ def winograd_gradients(
     sums = math.gcd(chunks.shape[0], devices)
 
     def gradients(x: jax.Array, grad: jax.Array) -> tuple[jax.Array, jax.Array]:
-        pixels, products = _input(x, k), _output_transposed(grad, k)
+        wide = transformed.dtype
+        pixels, products = _input(x.astype(wide), k), _output_transposed(grad.astype(wide), k)
         image = jnp.einsum("abhpqd,abcd->abhpqc", products, transformed)
         to_kernel = jnp.einsum(
             "abshpqc,abshpqd->abscd", *(_split(part, 2, sums) for part in (pixels, products))
         )
-        return _input_transposed(lax.optimization_barrier(image), k, (height, width)), to_kernel
+        to_x = _input_transposed(lax.optimization_barrier(image), k, (height, width))
+        return to_x.astype(x.dtype), to_kernel
 
     def summed(to_kernel: jax.Array) -> jax.Array:
-        return _transform_kernel_transposed(to_kernel).sum(2)
+        return _transform_kernel_transposed(to_kernel).sum(2).astype(kernel.dtype)
 
     if chunks.shape[1] == 1:
         to_x, to_kernel = gradients(x, grad)
@@ -136,7 +142,7 @@ def winograd_gradients(
         return lax.dynamic_update_index_in_dim(done[0], to_x, i, 1), done[1] + to_kernel
 
     t, _, *channels = transformed.shape
-    start = jnp.zeros_like(chunks), jnp.zeros((t, t, sums, *channels), x.dtype)
+    start = jnp.zeros_like(chunks), jnp.zeros((t, t, sums, *channels), transformed.dtype)
     to_x, to_kernel = lax.fori_loop(0, chunks.shape[1], one, start)
     return to_x.reshape(x.shape), summed(to_kernel)
 

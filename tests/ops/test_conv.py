@@ -73,7 +73,7 @@ def test_matrices_convolve(k):
     np.testing.assert_allclose(output @ ((kernel @ g) * (pixels @ x)), expected, rtol=1e-12)
 
 
-def test_auto_is_winograd_for_wide_float32_kernels_on_cpu():
+def test_auto_is_winograd_for_kernels_of_many_channels_on_cpu():
     def used(*shape, dtype=jnp.float32, **options):
         traced = jax.jit(partial(conv, **options)).trace(
             jax.ShapeDtypeStruct((1, 9, 9, shape[2]), dtype), jax.ShapeDtypeStruct(shape, dtype)
@@ -86,7 +86,8 @@ def test_auto_is_winograd_for_wide_float32_kernels_on_cpu():
 
     assert used(3, 3, 64, 64) == {"cpu": True, "cuda": False}
     assert used(5, 5, 64, 96) == {"cpu": True, "cuda": False}
-    for narrow in (used(3, 3, 63, 64), used(3, 3, 64, 63), used(3, 3, 64, 64, dtype=jnp.bfloat16)):
+    assert used(3, 3, 64, 64, dtype=jnp.bfloat16) == {"cpu": True, "cuda": False}
+    for narrow in (used(3, 3, 63, 64), used(3, 3, 64, 63), used(3, 3, 64, 64, dtype=jnp.float16)):
         assert narrow == {"cpu": False, "cuda": False}
     for pixels, winograd_too in ((1, True), (2, False)):
         pads = ((pixels, pixels), (pixels, pixels))
@@ -94,6 +95,23 @@ def test_auto_is_winograd_for_wide_float32_kernels_on_cpu():
     assert used(3, 3, 64, 64, dilation=2) == {"cpu": False, "cuda": False}
     for padding in ("SAME", ((0, 0), (0, 0))):
         assert used(1, 1, 3, 2, padding=padding) == {"cpu": True, "cuda": False}  # a matrix product
+
+
+@pytest.mark.parametrize("k", [3, 5])
+def test_bfloat16_is_rounded_once(k, noise):
+    narrow = [a.astype(jnp.bfloat16) for a in (noise(2, 9, 7, 6), noise(k, k, 6, 5))]
+    grad = noise(2, 9, 7, 5).astype(jnp.bfloat16)
+
+    def results(form, x, kernel, grad):
+        y, backward = jax.vjp(partial(conv, form=form), x, kernel)
+        return y, *backward(grad)
+
+    found = jax.jit(partial(results, "fast"))(*narrow, grad)
+    expected = results("plain", *(a.astype(jnp.float32) for a in (*narrow, grad)))
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == jnp.bfloat16
+        atol = 1e-4 * np.abs(other).max()
+        np.testing.assert_allclose(one.astype(np.float32), other, rtol=2**-8, atol=atol)
 
 
 def test_a_transformed_kernel_gives_the_same(noise):

@@ -43,6 +43,14 @@ def test_a_batch_over_eight_devices_stays_there(outputs_and_gradients):
     np.testing.assert_array_equal(y, np.full((8, 3, 3, 4), 2.0))
 
 
+def test_bfloat16_kernel_gradients_are_summed_in_float32():
+    x, kernel = jnp.ones((1, 30, 30, 2), jnp.bfloat16), jnp.ones((1, 1, 2, 3), jnp.bfloat16)
+    _, gradient = jax.vjp(lambda kernel: pointwise_conv(x, kernel, form="fast"), kernel)
+    (to_kernel,) = gradient(jnp.ones((1, 30, 30, 3), jnp.bfloat16))
+    assert to_kernel.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(to_kernel, np.full((1, 1, 2, 3), 900))
+
+
 def test_an_unknown_form_is_a_user_error():
     with pytest.raises(
         UserError, match='no form "quick" of pointwise_conv; choose one of auto, fast, plain'
