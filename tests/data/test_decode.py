@@ -13,7 +13,7 @@ from PIL import Image
 
 from dkse_jax.data.decode import BadImage, decode_image
 from dkse_jax.data.formats import FORMATS, identify
-from tests.data.images import BLUE, GREEN, RED, WHITE, encode, picture
+from tests.data.images import BLUE, GREEN, RED, UPRIGHT, WHITE, encode, picture
 
 
 @pytest.mark.parametrize(
@@ -47,19 +47,6 @@ def test_content_decides_not_the_name(tmp_path, suffix):
     path.write_bytes(encode(Image.fromarray(picture()), "PNG"))
     np.testing.assert_array_equal(decode_image(path), picture())
     np.testing.assert_array_equal(decode_image(str(path)), picture())
-
-
-# What a viewer must do with stored pixels for each EXIF orientation (TIFF 6.0, tag 274).
-UPRIGHT = {
-    1: lambda p: p,
-    2: lambda p: p[:, ::-1],
-    3: lambda p: p[::-1, ::-1],
-    4: lambda p: p[::-1],
-    5: lambda p: p.swapaxes(0, 1),
-    6: lambda p: np.rot90(p, -1),
-    7: lambda p: np.rot90(p, 2).swapaxes(0, 1),
-    8: lambda p: np.rot90(p, 1),
-}
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "TIFF"])

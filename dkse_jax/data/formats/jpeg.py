@@ -7,9 +7,8 @@ import re
 import numpy as np
 from PIL.JpegImagePlugin import JpegImageFile
 
-from dkse_jax.data.formats import Opened
+from dkse_jax.data.formats import Opened, check_page
 from dkse_jax.data.formats.limits import MAX_PIXELS, TooManyPixels, check_pixels
-from dkse_jax.data.formats.pillow import one_picture
 
 # Each scan of a progressive JPEG visits every pixel but needs only a few bytes in the file.
 # Cameras and encoders write up to about 20; libtiff too refuses JPEG data with more than 100.
@@ -45,7 +44,7 @@ class _Frame:
 
 def open_picture(content: bytes, min_side: int | None, page: int) -> Opened:
     """Opens the picture at 1, 1/2, 1/4 or 1/8 of its size; see `formats.open_picture`."""
-    one_picture(page)
+    check_page(page, 1)
     frame = _frame(content)
     if frame and frame.marker in _KINDS:
         raise ValueError(f"it is {_KINDS[frame.marker]}, which is not read: convert it to TIFF")

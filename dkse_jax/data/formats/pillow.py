@@ -47,9 +47,3 @@ def _count_frames(plugin: Any, content: bytes) -> int:
         raise
     except Exception:  # the first frame may be whole where others are broken
         return 1
-
-
-def one_picture(page: int) -> None:
-    """Raises ValueError for the number of any picture but the first."""
-    if page != 1:
-        raise ValueError(f"it has one picture, and no number {page}")

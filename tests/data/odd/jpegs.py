@@ -9,8 +9,8 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
+from tests.data.images import UPRIGHT
 from tests.data.odd import Odd, bytes_of, case, inks_of, of_inks, on_white, picture, slope
-from tests.data.odd.tiffs import TURNS
 
 # cjpeg of libjpeg-turbo 2.1.5 with -arithmetic, and with -progressive, quality 80.
 ARITHMETIC = """
@@ -89,7 +89,7 @@ def turned(file_format, orientation, rng):
     pixels = bytes_of(picture(rng))
     lossless = {"lossless": True} if file_format == "WEBP" else {"quality": 92}
     content = pillow(Image.fromarray(pixels), file_format, exif=exif(orientation), **lossless)
-    return Odd(content, TURNS[orientation](pixels), 4)
+    return Odd(content, UPRIGHT[orientation](pixels), 4)
 
 
 for _format, _orientation in itertools.product(("JPEG", "WEBP", "AVIF", "PNG"), range(2, 9)):

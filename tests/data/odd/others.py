@@ -11,10 +11,10 @@ import numpy as np
 import pyvips
 from PIL import Image
 
+from tests.data.images import UPRIGHT
 from tests.data.museum_files import HEIC_TURNED, HEIC_TWO, dng, drawn_pdf, pdf_of, planes_of, psd
 from tests.data.odd import Odd, bytes_of, case, inks_of, of_inks, on_white, picture, slope
 from tests.data.odd.jpegs import pillow
-from tests.data.odd.tiffs import TURNS
 
 
 def with_alpha(rng):
@@ -185,7 +185,7 @@ def mosaic(pattern, order, orientation, rng):
     pixels = bytes_of(picture(rng, 96))
     pixels = pixels[:, : pixels.shape[1] // 2 * 2]
     content = dng(pixels, pattern, orientation, order)
-    return Odd(content, TURNS[orientation](pixels), 4)
+    return Odd(content, UPRIGHT[orientation](pixels), 4)
 
 
 for (_name, _pattern), _order, _orientation in itertools.product(

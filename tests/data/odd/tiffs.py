@@ -8,6 +8,7 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from tests.data.images import UPRIGHT
 from tests.data.odd import (
     Odd,
     bytes_of,
@@ -19,17 +20,6 @@ from tests.data.odd import (
     picture,
     slope,
 )
-
-TURNS = {  # orientation -> what a viewer does with the stored pixels
-    1: lambda p: p,
-    2: lambda p: p[:, ::-1],
-    3: lambda p: p[::-1, ::-1],
-    4: lambda p: p[::-1],
-    5: lambda p: p.swapaxes(0, 1),
-    6: lambda p: np.rot90(p, -1),
-    7: lambda p: np.rot90(p, 2).swapaxes(0, 1),
-    8: lambda p: np.rot90(p, 1),
-}
 
 
 def encode(*pages, **options):
@@ -157,7 +147,7 @@ def layout(kind, pixels, number, rng):
         page["planarconfig"] = "separate" if planar else "contig"
     orientation = int(rng.integers(1, 9)) if rng.random() < 0.4 else 1
     page["extratags"] = [(274, 3, 1, orientation, True)]
-    return page, {"byteorder": order, "bigtiff": bool(rng.random() < 0.2)}, TURNS[orientation]
+    return page, {"byteorder": order, "bigtiff": bool(rng.random() < 0.2)}, UPRIGHT[orientation]
 
 
 def combination(kind, number, rng):
