@@ -5,6 +5,7 @@ python -m benchmarks.jax_side
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,12 +18,11 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from benchmarks.serving import Task, product_rate, serve, timed
-from dkse_jax import runtime, sharding
+from dkse_jax import arithmetic, runtime, sharding
 from dkse_jax.config import from_json
 from dkse_jax.data.pipeline import training_batches
 from dkse_jax.data.sources import load_splits
 from dkse_jax.data.transform import Transform, normalise
-from dkse_jax.models import configured_model
 from dkse_jax.models.counts import count, totals
 from dkse_jax.models.fold import fold
 from dkse_jax.models.importer import RULES, export_tensors, import_tensors
@@ -72,7 +72,7 @@ def make_forward(
         variables = fold(model, variables, settings.data.image_size)
     variables = jax.device_put(variables)
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=model.target.compiler_options)
     def forward(variables: Any, images: jax.Array) -> jax.Array:
         return model.apply(variables, normalise(images, transform), train=False)[0]
 
@@ -113,7 +113,7 @@ def train_task(settings: ConfigDict, variables: Any, images: jax.Array, labels: 
 def make_model(settings: ConfigDict, mesh: Mesh) -> nn.Module:
     """Builds the config's network on the mesh, for the classes of the embedded data set."""
     kinds = settings.data.synthetic.kinds
-    return configured_model(settings.model, kinds, sharding.target_of(mesh))
+    return arithmetic.network(settings, kinds, mesh, arithmetic.choose(settings, mesh, None))
 
 
 def one_device() -> Mesh:
@@ -204,7 +204,8 @@ def waiting(config: str, steps: int, skipped: int = 8) -> dict[str, Any]:
     settings = from_json(config)
     examples = load_splits(settings.data, settings.seed)["train"]
     mesh, transform = one_device(), Transform.of(settings.data)
-    model = configured_model(settings.model, len(examples.class_names), sharding.target_of(mesh))
+    chosen = arithmetic.choose(settings, mesh, None)
+    model = arithmetic.network(settings, len(examples.class_names), mesh, chosen)
     schedule = make_schedule(settings.optimizer, STEPS)
     optimizer = make_optimizer(settings.optimizer, schedule)
     state = initialise(lambda: create_state(model, optimizer, transform.size, 0), mesh)

@@ -35,7 +35,12 @@ def make_forward(model: nn.Module, transform: Transform, mesh: Mesh) -> Forward:
     """
     whole = replicated(mesh)
 
-    @partial(jax.jit, in_shardings=(whole, batch_sharding(mesh)), out_shardings=whole)
+    @partial(
+        jax.jit,
+        in_shardings=(whole, batch_sharding(mesh)),
+        out_shardings=whole,
+        compiler_options=model.target.compiler_options,
+    )
     def classify(folded: dict[str, Any], images: jax.Array) -> jax.Array:
         logits, _ = model.apply(folded, normalise(images, transform), train=False)
         return jax.nn.log_softmax(logits)

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import mmap
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from dkse_jax import compiled
 from dkse_jax.errors import UserError
 from dkse_jax.files import cache_folder
 from dkse_jax.sharding import make_mesh
+
+CPU_INFO = Path("/proc/cpuinfo")
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}  # as Linux names them
 
 
 def default_mesh(fsdp: int = 1) -> Mesh:
@@ -38,6 +42,9 @@ def use_compilation_cache() -> None:
         name = "verified" if compiled.verify_entries() else "compiled"  # entries differ
         jax.config.update("jax_compilation_cache_dir", str(cache_folder(name)))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        # Programs that call oneDNN cannot be stored (jaxlib 0.12.0.1); each start compiles them.
+        stored = r"Error writing persistent compilation cache entry for '.*': MemoryError"
+        warnings.filterwarnings("ignore", stored)
 
 
 def reuse_memory() -> None:
@@ -54,6 +61,11 @@ def reuse_memory() -> None:
     if jax.default_backend() == "cpu":
         _glibc("mallopt", -4, 0)  # M_MMAP_MAX: no block is mapped separately
         _glibc("mallopt", -1, -1)  # M_TRIM_THRESHOLD: free memory is kept
+
+
+def multiplies_bfloat16() -> bool:
+    """Returns whether the processor has products of bfloat16, known on Linux on x86 alone."""
+    return CPU_INFO.exists() and not BFLOAT16_FLAGS.isdisjoint(CPU_INFO.read_text().split())
 
 
 def return_free_memory() -> None:

@@ -50,9 +50,9 @@ def make_mesh(devices: Sequence[jax.Device], *, fsdp: int = 1) -> Mesh:
     )
 
 
-def target_of(mesh: Mesh) -> Target:
-    """Returns the target of the ops on the mesh."""
-    return Target(mesh.devices.flat[0].platform, mesh.size)
+def target_of(mesh: Mesh, *, bfloat16: bool = False) -> Target:
+    """Returns the target of the ops on the mesh; bfloat16: see `Target`."""
+    return Target(mesh.devices.flat[0].platform, mesh.size, bfloat16)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 from ml_collections import ConfigDict
 from PIL import Image
 
-from dkse_jax import runtime, sharding
+from dkse_jax import arithmetic, runtime, sharding
 from dkse_jax.data.decode import decode_image, image_to_rgb
 from dkse_jax.data.transform import Transform, normalise
 from dkse_jax.errors import UserError, nearest
@@ -77,6 +77,7 @@ class Run:
         class_names: (K,) in the order of the logits.
         transform: from an image to the network's input, as in evaluation.
         splits: of the training: the number of examples and the fingerprint by split.
+        arithmetic: of the training: see `arithmetic.choose`.
         network: `apply(variables, images)` gives (logits, stages).
     """
 
@@ -85,6 +86,7 @@ class Run:
     class_names: tuple[str, ...]
     transform: Transform
     splits: dict[str, dict[str, Any]]
+    arithmetic: arithmetic.Arithmetic | None
     network: nn.Module
 
 
@@ -183,7 +185,12 @@ class Trained(Run):
 
     def _jitted(self, run: Callable[..., jax.Array]) -> Callable[[jax.Array], jax.Array]:
         whole, split = sharding.replicated(self.mesh), sharding.batch_sharding(self.mesh)
-        jitted = jax.jit(run, in_shardings=(whole, split), out_shardings=whole)
+        jitted = jax.jit(
+            run,
+            in_shardings=(whole, split),
+            out_shardings=whole,
+            compiler_options=self.network.target.compiler_options,
+        )
         return partial(jitted, self.variables)
 
     def _run(
@@ -216,6 +223,7 @@ def read_run(workdir: str | os.PathLike[str]) -> Run:
         class_names=class_names,
         transform=Transform.from_json(inputs["transform"]),
         splits=inputs["splits"],
+        arithmetic=inputs.get("arithmetic"),
         network=configured_model(config.model, len(class_names)),
     )
 
@@ -234,7 +242,8 @@ def restore(run: Run, mesh: Mesh) -> Trained:
     target = sharding.abstract(jax.eval_shape(run.network.init, jax.random.key(0), images), mesh)
     variables, _ = checkpoint.restore(run.workdir, step, target)
     fields = {field.name: getattr(run, field.name) for field in dataclasses.fields(run)}
-    fields["network"] = run.network.clone(target=sharding.target_of(mesh))
+    chosen = arithmetic.choose(run.config, mesh, run.arithmetic)
+    fields["network"] = arithmetic.placed(run.network, mesh, chosen)
     return Trained(**fields, step=step, variables=variables, mesh=mesh)
 
 

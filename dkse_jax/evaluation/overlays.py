@@ -43,7 +43,12 @@ def make_explain(
     """
     whole, split = replicated(mesh), batch_sharding(mesh)
 
-    @partial(jax.jit, in_shardings=(whole, split, split), out_shardings=whole)
+    @partial(
+        jax.jit,
+        in_shardings=(whole, split, split),
+        out_shardings=whole,
+        compiler_options=model.target.compiler_options,
+    )
     def explain(variables: dict[str, Any], images: jax.Array, classes: jax.Array) -> jax.Array:
         return grad_cam(model, variables, normalise(images, transform), classes, stage=stage)
 

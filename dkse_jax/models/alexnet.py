@@ -11,8 +11,9 @@ from jax.typing import DTypeLike
 
 from dkse_jax.choices import LEAST_IMAGE_SIZES
 from dkse_jax.models.layers import ConvReLU, DenseReLU, check_image_size, classifier, inherit
-from dkse_jax.models.pooling import adaptive_average_pool, max_pool
+from dkse_jax.models.pooling import adaptive_average_pool
 from dkse_jax.ops.forms import ANY, Target
+from dkse_jax.ops.max_pool import max_pool
 
 GRID = 6  # side of the map before the fully connected layers
 HIDDEN = 4096
@@ -56,7 +57,9 @@ class AlexNet(nn.Module):
             stages[f"conv{i}"] = x = conv(x, train=train)
             if pool:
                 with jax.named_scope(f"max_pool{i}"):
-                    stages[f"max_pool{i}"] = x = max_pool(x, 3, 2)
+                    stages[f"max_pool{i}"] = x = max_pool(
+                        x, 3, 2, form=self.ops, target=self.target
+                    )
 
         with jax.named_scope("average_pool"):
             stages["average_pool"] = x = adaptive_average_pool(x, GRID)

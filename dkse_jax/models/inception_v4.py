@@ -12,8 +12,9 @@ from jax.typing import DTypeLike
 
 from dkse_jax.choices import LEAST_IMAGE_SIZES
 from dkse_jax.models.layers import ConvNorm, check_image_size, classifier, inherit
-from dkse_jax.models.pooling import average_pool, global_average_pool, max_pool
+from dkse_jax.models.pooling import average_pool, global_average_pool
 from dkse_jax.ops.forms import ANY, Target
+from dkse_jax.ops.max_pool import max_pool
 
 NORM_EPSILON = 1e-3
 DROPOUT = 0.2
@@ -113,7 +114,11 @@ class Mixed(nn.Module):
                 return [conv(step.a, f"{name}a", x), conv(step.b, f"{name}b", x)]
             if isinstance(step, Step):
                 return [conv(step, name, x)]
-            return [average_pool(x, 3) if step == "average_pool" else max_pool(x, 3, 2)]
+            return [
+                average_pool(x, 3)
+                if step == "average_pool"
+                else max_pool(x, 3, 2, form=self.ops, target=self.target)
+            ]
 
         ends: list[jax.Array] = []
         for i, branch in enumerate(self.branches):

@@ -1,7 +1,6 @@
-"""Pooling with PyTorch's padding; none of it counts as multiply-accumulates."""
+"""Average pooling with PyTorch's padding; none of it counts as multiply-accumulates."""
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +9,6 @@ from jax import lax
 
 from dkse_jax.ops.forms import ANY, Target, in_form, reduced
 from dkse_jax.ops.plain import wide_dtype
-
-
-def max_pool(x: jax.Array, size: int, stride: int, padding: int = 0) -> jax.Array:
-    """Pools (B, H, W, C) to (B, H', W', C), H' = ⌊(H + 2·padding - size) / stride⌋ + 1."""
-    pads = ((padding, padding), (padding, padding))
-    shape: dict[str, Any] = {"window_shape": (size, size), "strides": (stride, stride)}
-    return reduced(partial(nn.max_pool, **shape, padding=pads), x)
 
 
 def average_pool(x: jax.Array, size: int) -> jax.Array:

@@ -12,8 +12,9 @@ from jax.typing import DTypeLike
 from dkse_jax.choices import LEAST_IMAGE_SIZES
 from dkse_jax.models.attention import SE
 from dkse_jax.models.layers import ConvNorm, check_image_size, classifier, inherit
-from dkse_jax.models.pooling import global_average_pool, max_pool
+from dkse_jax.models.pooling import global_average_pool
 from dkse_jax.ops.forms import ANY, Target
+from dkse_jax.ops.max_pool import max_pool
 
 EXPANSION = 4  # of a bottleneck's last convolution
 SE_REDUCTION = 16
@@ -94,7 +95,7 @@ class ResNet(nn.Module):
         stem = inherit(self, ConvNorm)(self.width, 7, 2, padding=3, name="stem")
         stages["stem"] = x = stem(images, train=train)
         with jax.named_scope("max_pool"):
-            stages["max_pool"] = x = max_pool(x, 3, 2, padding=1)
+            stages["max_pool"] = x = max_pool(x, 3, 2, 1, form=self.ops, target=self.target)
         for i, count in enumerate(counts):
             for j in range(count):
                 name, stride = f"layer{i + 1}_{j}", 2 if i > 0 and j == 0 else 1

@@ -86,7 +86,9 @@ class DepthwiseConv(nn.Module):
 
         reach = (first.kernel.shape[0] - 1) * first.dilation // 2
         both = precomputed(self, "merged_kernel", kernel)
-        return merged_conv(images, both, reach=reach, stride=self.stride)
+        return merged_conv(
+            images, both, reach=reach, stride=self.stride, form=self.ops, target=self.target
+        )
 
 
 class DepthwiseNormReLU(nn.Module):

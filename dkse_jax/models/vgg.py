@@ -11,8 +11,9 @@ from jax.typing import DTypeLike
 
 from dkse_jax.choices import LEAST_IMAGE_SIZES
 from dkse_jax.models.layers import ConvReLU, DenseReLU, check_image_size, classifier, inherit
-from dkse_jax.models.pooling import adaptive_average_pool, max_pool
+from dkse_jax.models.pooling import adaptive_average_pool
 from dkse_jax.ops.forms import ANY, Target
+from dkse_jax.ops.max_pool import max_pool
 
 GRID = 7  # side of the map before the fully connected layers
 HIDDEN = 4096
@@ -49,7 +50,9 @@ class VGG(nn.Module):
                 name = f"conv{i + 1}_{j + 1}"
                 stages[name] = x = inherit(self, ConvReLU)(CHANNELS[i], name=name)(x, train=train)
             with jax.named_scope(f"max_pool{i + 1}"):
-                stages[f"max_pool{i + 1}"] = x = max_pool(x, 2, 2)
+                stages[f"max_pool{i + 1}"] = x = max_pool(
+                    x, 2, 2, form=self.ops, target=self.target
+                )
 
         with jax.named_scope("average_pool"):
             stages["average_pool"] = x = adaptive_average_pool(x, GRID)

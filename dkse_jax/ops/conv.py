@@ -1,12 +1,13 @@
 """Dense convolution: every output channel sees every input channel (Eq. 10)."""
 
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from dkse_jax.ops import direct
 from dkse_jax.ops.forms import ANY, Target, check_form, form_on, in_form
 from dkse_jax.ops.plain import lax_conv
 from dkse_jax.ops.pointwise import pointwise_conv
@@ -33,14 +34,17 @@ def conv(
     padding: SAME as XLA pads, VALID, or the pixels ((above, below), (left, right)). form: plain is
     `lax.conv_general_dilated`. fast is a matrix product for 1×1 kernels, Winograd's algorithm for
     3×3 and 5×5 ones (stride 1, undilated, SAME), and lax for the rest. auto is fast on CPU where
-    that is faster: in float32 or bfloat16 and with MIN_WINOGRAD_CHANNELS. Both have only a
-    reverse-mode derivative. target: see `Target`. Raises UserError for an unknown form.
+    that is faster: in float32 or bfloat16 and with MIN_WINOGRAD_CHANNELS. On a target that
+    multiplies bfloat16, both are `ops.direct` in bfloat16. Both have only a reverse-mode
+    derivative. target: see `Target`. Raises UserError for an unknown form.
     """
     check_form(form, "conv")
     kh, kw = kernel.shape[:2]
     unpadded = padding in ("SAME", "VALID", ((0, 0), (0, 0)))
     if (kh, kw) == (1, 1) and (stride == 1 or form_on(target, form) != "plain") and unpadded:
         return pointwise_conv(x[:, ::stride, ::stride], kernel, form=form, target=target)
+    if form != "plain" and target.multiplies(x.dtype):
+        return _by_products(x, kernel, stride, dilation, padding, target)
     plain = partial(lax_conv, stride=stride, dilation=dilation, padding=padding)
     if not _is_winograd(kernel, stride, dilation, padding, form):
         return plain(x, kernel)
@@ -62,8 +66,22 @@ def takes_winograd(
     target: Target = ANY,
 ) -> bool:
     """Returns whether `conv` is certain to use Winograd's algorithm on the target."""
-    fast = form_on(target, form) == "fast"
+    fast = form_on(target, form) == "fast" and not target.multiplies(kernel.dtype)
     return fast and _is_winograd(kernel, stride, dilation, padding, form)
+
+
+def _by_products(
+    x: jax.Array, kernel: jax.Array, stride: int, dilation: int, padding: Padding, target: Target
+) -> jax.Array:
+    if stride > 1 and dilation > 1:
+        kernel, dilation = add_kernels([(kernel, dilation)]), 1
+    spans = [(taps - 1) * dilation + 1 for taps in kernel.shape[:2]]
+    if isinstance(padding, str):
+        (top, left) = lax.padtype_to_pads(x.shape[1:3], spans, (stride, stride), padding)
+        padding = top, left
+    options: dict[str, Any] = {"stride": stride, "dilation": dilation, "padding": padding}
+    forward, gradients = partial(direct.convolve, **options), partial(direct.gradients, **options)
+    return in_form("fast", target, forward, forward, x, kernel, gradients=gradients)
 
 
 def add_kernels(kernels: list[tuple[jax.Array, int]]) -> jax.Array:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
 from dkse_jax.choices import FORMS
 from dkse_jax.errors import UserError, nearest
@@ -15,10 +16,22 @@ class Target(NamedTuple):
     """What a program is traced for: JAX's name of a platform, and the devices that share a batch.
 
     Without a platform, lowering chooses the forms, so that one trace serves every platform.
+    bfloat16: whether the platform is a CPU that multiplies bfloat16 (`runtime.multiplies_bfloat16`)
+    and the program is compiled with `compiler_options`.
     """
 
     platform: str | None = None
     devices: int = 1
+    bfloat16: bool = False
+
+    @property
+    def compiler_options(self) -> dict[str, bool]:
+        """Returns the options of XLA for programs of bfloat16 on this target."""
+        return {"xla_cpu_experimental_onednn_custom_call": True} if self.bfloat16 else {}
+
+    def multiplies(self, dtype: DTypeLike) -> bool:
+        """Returns whether a CPU's products of the dtype are oneDNN's."""
+        return self.bfloat16 and dtype == jnp.bfloat16
 
 
 ANY = Target()

@@ -5,6 +5,7 @@ from functools import partial
 import jax
 from jax import lax
 
+from dkse_jax.ops.direct import sum_of_products
 from dkse_jax.ops.forms import ANY, Target, check_form, in_form
 from dkse_jax.ops.plain import lax_conv, wide_dtype
 
@@ -19,7 +20,7 @@ def pointwise_conv(
     reverse-mode derivative only. Raises UserError for an unknown form.
     """
     check_form(form, "pointwise_conv")
-    gradients = partial(_gradients, devices=target.devices)
+    gradients = partial(_gradients, target=target)
     plain = partial(lax_conv, stride=1, dilation=1, padding="VALID")
     return in_form(form, target, plain, _fast, x, kernel, gradients=gradients)
 
@@ -29,12 +30,14 @@ def _fast(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _gradients(
-    x: jax.Array, kernel: jax.Array, grad: jax.Array, devices: int
+    x: jax.Array, kernel: jax.Array, grad: jax.Array, target: Target
 ) -> tuple[jax.Array, jax.Array]:
     to_x = lax.dot_general(grad, kernel[0, 0], (((3,), (1,)), ((), ())))
+    if target.multiplies(x.dtype):
+        return to_x, sum_of_products(x, grad)[None, None].astype(kernel.dtype)
     # In at least float32: XLA:CPU multiplies narrow matrices slower where the sums are long.
     x, grad = (a.reshape(-1, a.shape[-1]).astype(wide_dtype(a.dtype)) for a in (x, grad))
-    return to_x, _kernel_gradient(x, grad, devices)[None, None].astype(kernel.dtype)
+    return to_x, _kernel_gradient(x, grad, target.devices)[None, None].astype(kernel.dtype)
 
 
 def _kernel_gradient(x: jax.Array, grad: jax.Array, devices: int) -> jax.Array:

@@ -38,7 +38,7 @@ def conv_then_depthwise(
 
     def fast(x: jax.Array, kernel: jax.Array, depthwise: jax.Array) -> jax.Array:
         both = merge_depthwise(kernel, depthwise, dilation)
-        return merged_conv(x, both, reach=reach, stride=stride)
+        return merged_conv(x, both, reach=reach, stride=stride, form=form, target=target)
 
     return in_form(form, target, plain, fast, x, kernel, depthwise)
 
@@ -59,6 +59,9 @@ def merge_depthwise(kernel: jax.Array, depthwise: jax.Array, dilation: int) -> j
     return sum(terms[1:], start=terms[0])
 
 
-def merged_conv(x: jax.Array, both: jax.Array, *, reach: int, stride: int) -> jax.Array:
+def merged_conv(
+    x: jax.Array, both: jax.Array, *, reach: int, stride: int, form: str, target: Target
+) -> jax.Array:
     """Convolves x with a kernel of `merge_depthwise`; reach: (k - 1)·d / 2 of the first kernel."""
-    return conv(x, both, stride=stride, padding=((reach, reach), (reach, reach)), form="plain")
+    sides = (reach, reach)
+    return conv(x, both, stride=stride, padding=(sides, sides), form=form, target=target)

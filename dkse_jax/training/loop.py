@@ -10,7 +10,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from dkse_jax import interrupts, provenance, runtime, sharding
+from dkse_jax import arithmetic, interrupts, provenance, runtime, sharding
 from dkse_jax.console import log
 from dkse_jax.data.pipeline import Batch, training_batches
 from dkse_jax.data.sources import load_splits
@@ -56,8 +56,9 @@ def train(
         description.check_workdir(workdir, config)
     mesh = runtime.default_mesh(config.devices.fsdp) if mesh is None else mesh
     sharding.check_batch_size(config.train.batch_size, config.train.accumulate, mesh)
-    plan = make_setup(config, load_splits(config.data, config.seed), mesh)
-    inputs = describe_inputs(plan.splits, plan.transform)
+    chosen = arithmetic.choose(config, mesh, description.begun_arithmetic(workdir))
+    plan = make_setup(config, load_splits(config.data, config.seed), mesh, chosen)
+    inputs = describe_inputs(plan.splits, plan.transform, chosen)
     processes.check_agreed(description.facts(config, inputs))
     target = plan.abstract_state()
     provenance.check(workdir, plan.splits)
@@ -72,7 +73,7 @@ def train(
         if processes.is_first():
             description.begin(workdir, config, inputs)
         if config.data.on_bad_image == "skip":
-            plan = make_setup(config, readable_splits(plan, workdir), mesh)
+            plan = make_setup(config, readable_splits(plan, workdir), mesh, chosen)
         state, step = restored_state(workdir, target)
         # A run that was interrupted in an evaluation has saved its weights unevaluated.
         unevaluated = step > 0 and plan.is_due(step) and not checkpoint.read_metrics(workdir, step)

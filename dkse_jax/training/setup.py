@@ -10,13 +10,12 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from dkse_jax import sharding
+from dkse_jax import arithmetic, sharding
 from dkse_jax.config import steps
 from dkse_jax.data.pipeline import fingerprint
 from dkse_jax.data.sources import Source
 from dkse_jax.data.transform import Transform
 from dkse_jax.distributed import processes
-from dkse_jax.models import configured_model
 from dkse_jax.readable import check_classes, list_skipped, readable
 from dkse_jax.training.frozen import check_frozen, frozen_prefixes
 from dkse_jax.training.limits import check_norms, check_warmup
@@ -63,13 +62,19 @@ class Setup:
         return step % self.evaluate_every == 0 or step == self.last_step
 
 
-def make_setup(config: ConfigDict, splits: dict[str, Source], mesh: Mesh) -> Setup:
+def make_setup(
+    config: ConfigDict,
+    splits: dict[str, Source],
+    mesh: Mesh,
+    chosen: arithmetic.Arithmetic | None = None,
+) -> Setup:
     """Builds the setup of a training on the splits; compiles nothing.
 
     Args:
         config: of the run.
         splits: "train", "val" and "test".
         mesh: one that passes `sharding.check_batch_size`.
+        chosen: the arithmetic of the network: see `arithmetic.choose`.
 
     Raises:
         UserError: a mistake in the config, or a config that does not match the splits.
@@ -84,9 +89,7 @@ def make_setup(config: ConfigDict, splits: dict[str, Source], mesh: Mesh) -> Set
         splits=splits,
         transform=Transform.of(config.data),
         mesh=mesh,
-        model=configured_model(
-            config.model, len(splits["train"].class_names), sharding.target_of(mesh)
-        ),
+        model=arithmetic.network(config, len(splits["train"].class_names), mesh, chosen),
         schedule=schedule,
         optimizer=make_optimizer(config.optimizer, schedule, frozen),
         last_step=last_step,
@@ -118,9 +121,13 @@ def evaluation_interval(config: ConfigDict, examples: int) -> int:
     return max(1, round(epochs * examples / config.train.batch_size))
 
 
-def describe_inputs(splits: dict[str, Source], transform: Transform) -> dict[str, Any]:
-    """Returns the inputs of a run as a JSON tree: class names, transform, splits."""
-    return {
+def describe_inputs(
+    splits: dict[str, Source],
+    transform: Transform,
+    chosen: arithmetic.Arithmetic | None = None,
+) -> dict[str, Any]:
+    """Returns the inputs of a run as a JSON tree: class names, transform, splits, arithmetic."""
+    return ({"arithmetic": chosen} if chosen else {}) | {
         "class_names": list(splits["train"].class_names),
         "transform": dataclasses.asdict(transform)
         | {"mean": list(transform.mean), "std": list(transform.std)},

@@ -102,6 +102,7 @@ def make_train_step(
         in_shardings=(None, split, split),
         out_shardings=(None, whole),
         donate_argnums=0,
+        compiler_options=model.target.compiler_options,
     )
 
 

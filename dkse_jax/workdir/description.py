@@ -33,6 +33,12 @@ def as_begun(workdir: Path, config: ConfigDict) -> ConfigDict:
     return config.lock()
 
 
+def begun_arithmetic(workdir: Path) -> Any:
+    """Returns the recorded arithmetic of the run in a folder: see `arithmetic.choose`."""
+    exists = (workdir / CONFIG_FILE).exists()
+    return load_inputs(workdir).get("arithmetic") if exists else None
+
+
 def check_workdir(workdir: Path, config: ConfigDict) -> None:
     """Checks that a run may begin or resume in a folder; changes nothing.
 
@@ -70,7 +76,7 @@ def begin(workdir: Path, config: ConfigDict, inputs: dict[str, Any]) -> None:
     Args:
         workdir: a folder that passes `check_workdir`.
         config: the run's config; it replaces that of a resumed run.
-        inputs: class_names, transform and splits, as a JSON tree.
+        inputs: class_names, transform, splits and arithmetic, as a JSON tree.
 
     Raises:
         UserError: the data, the class names or the transform changed.
@@ -94,6 +100,7 @@ def facts(config: ConfigDict, inputs: dict[str, Any]) -> dict[str, str]:
             f"the {name} data": f"{split['examples']} examples ({split['fingerprint'][:12]})"
             for name, split in inputs["splits"].items()
         },
+        "the arithmetic of bfloat16": inputs.get("arithmetic", "that of the device"),
         "the version of JAX": importlib.metadata.version("jax"),
     }
 
@@ -118,10 +125,11 @@ def _read(workdir: Path, name: str) -> str:
 
 
 def check_inputs(workdir: Path, inputs: dict[str, Any]) -> None:
-    """Compares inputs with those of a run. Raises UserError as `begin`."""
-    saved = load_inputs(workdir)
-    inputs = inputs | {"transform": Transform.from_json(inputs["transform"])}
-    saved["transform"] = Transform.from_json(saved["transform"])
+    """Compares inputs but the arithmetic with those of a run. Raises UserError as `begin`."""
+    saved, inputs = (
+        tree | {"transform": Transform.from_json(tree["transform"]), "arithmetic": None}
+        for tree in (load_inputs(workdir), inputs)
+    )
     for name, split in inputs["splits"].items():
         if saved["splits"][name] != split:
             raise UserError(

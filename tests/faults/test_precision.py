@@ -11,8 +11,9 @@ import pytest
 from dkse_jax import sharding
 from dkse_jax.errors import UserError
 from dkse_jax.models import configured_model
-from dkse_jax.models.pooling import global_average_pool, max_pool
+from dkse_jax.models.pooling import global_average_pool
 from dkse_jax.ops.forms import Target
+from dkse_jax.ops.max_pool import max_pool
 from dkse_jax.ops.norm import batch_norm
 from dkse_jax.trained import load
 from dkse_jax.training import measure

@@ -6,19 +6,22 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from dkse_jax import runtime
 from dkse_jax.evaluation.gradcam import choose_stage, grad_cam
 from dkse_jax.models import alexnet, create_model, list_models, pooling, vgg
 from dkse_jax.models.attention import Gate
 from dkse_jax.models.layers import BatchNorm, ConvReLU
 from dkse_jax.ops.forms import Target
+from dkse_jax.ops.max_pool import max_pool
 
 pytestmark = pytest.mark.usefixtures("optimised")
 
 REDUCTIONS = {
-    "max_pool": partial(pooling.max_pool, size=2, stride=2),
-    "padded_max_pool": partial(pooling.max_pool, size=3, stride=2, padding=1),
+    "max_pool": partial(max_pool, size=2, stride=2),
+    "padded_max_pool": partial(max_pool, size=3, stride=2, padding=1),
     "average_pool": partial(pooling.average_pool, size=3),
     "adaptive_average_pool": partial(pooling.adaptive_average_pool, side=3),
     "global_average_pool": pooling.global_average_pool,
@@ -108,6 +111,57 @@ def test_a_network_is_that_of_float32(name, ops, monkeypatch, variables_of):
         return jax.jit(lambda v, x: jax.nn.log_softmax(net.apply(v, x)[0]))(variables, x)
 
     assert_close(run(narrow), run(wide), 0.05)
+
+
+def products(net):
+    """The network for a CPU that multiplies bfloat16, and the options of its programs."""
+    target = Target("cpu", bfloat16=True)
+    options = target.compiler_options if runtime.multiplies_bfloat16() else {}
+    return net.clone(target=target), options
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n == "dkse_net" else pytest.mark.full) for n in list_models()],
+)
+def test_a_network_by_products_of_bfloat16_is_that_of_float32(name, monkeypatch, variables_of):
+    narrow, wide, variables, x = whole(name, "auto", monkeypatch, variables_of)
+    narrow, options = products(narrow)
+
+    def run(net, variables, x):
+        return jax.nn.log_softmax(net.apply(variables, x)[0])
+
+    found = jax.jit(partial(run, narrow), compiler_options=options)(variables, x)
+    assert_close(found, jax.jit(partial(run, wide))(variables, x), 0.05)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["dkse_net", "resnet18", "vgg16", "alexnet"])
+def test_gradients_by_products_are_as_exact_as_those_of_lax(name, monkeypatch, variables_of):
+    """In evaluation mode: norms of two small images would make much of each rounding."""
+    narrow, wide, variables, x = whole(name, "auto", monkeypatch, variables_of)
+    ours, options = products(narrow)
+
+    def loss(net, variables, x):
+        logits, _ = net.apply(variables, x)
+        labels = jnp.arange(len(x))
+        return optax.losses.softmax_cross_entropy_with_integer_labels(logits, labels).sum()
+
+    by_products, by_lax, exact = (
+        jax.jit(jax.grad(partial(loss, net)), compiler_options=given)(variables, x)["params"]
+        for net, given in ((ours, options), (narrow.clone(ops="plain"), {}), (wide, {}))
+    )
+
+    def angle(a, b):
+        return 1 - jnp.vdot(a, b) / (jnp.linalg.norm(a.ravel()) * jnp.linalg.norm(b.ravel()))
+
+    for (path, a), b, c in zip(
+        jax.tree_util.tree_leaves_with_path(by_products),
+        *map(jax.tree.leaves, (by_lax, exact)),
+        strict=True,
+    ):
+        if a.size > 1000:  # the angle of a few numbers is chance
+            assert angle(a, c) < 2 * angle(b, c) + 1e-3, jax.tree_util.keystr(path)
 
 
 @pytest.mark.full
