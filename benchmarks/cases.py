@@ -219,11 +219,11 @@ def tolerance(backend: str) -> float:
 
 
 @functools.cache
-def weights(settings: Settings, network: str) -> tuple[str, int]:
+def weights(settings: Settings, network: str, images: int = LARGEST_BATCH) -> tuple[str, int]:
     """Returns the file of a network's weights and images, and its MACs for one image."""
     path = settings.folder / f"{network}.npz"
     config = network_config(network)
-    config.train.batch_size = LARGEST_BATCH
+    config.train.batch_size = images
     with jax_worker(settings) as worker:
         answer = worker.ask("weights", config=to_json(config), path=str(path))
     return str(path), answer["macs"]
