@@ -1,0 +1,29 @@
+"""What turns a network's raw answers into probabilities that mean something."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+
+class Judged(NamedTuple):
+    """The judgement of N images.
+
+    Attributes:
+        probabilities: (N, K) float64, calibrated, rows sum to 1.
+        known: (N,) bool, or None where nothing is known of it.
+        sets: (N, K) bool, the classes of the prediction set, or None.
+    """
+
+    probabilities: np.ndarray
+    known: np.ndarray | None
+    sets: np.ndarray | None
+
+
+class Judge(Protocol):
+    """The judgement by a fitted calibration, or by none: see `calibration.load_judge`."""
+
+    remark: str  # one sentence about the calibration, such as that there is none
+
+    def __call__(self, log_probabilities: np.ndarray, features: np.ndarray) -> Judged:
+        """Judges (N, K) log-probabilities and (N, C) features (pre_logits)."""
+        ...
