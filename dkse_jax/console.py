@@ -95,7 +95,8 @@ def with_progress[T](
             now = time.monotonic()
             if now - start > 2 and (now - shown > 1 or done == total):
                 rate = f"{done / (now - start):.1f} {unit}/s, " if unit else ""
-                line = f"{doing}: {done} of {total}, {rate}{time_left(now - start, done, total - done)}"
+                rest = time_left(now - start, done, total - done)
+                line = f"{doing}: {done} of {total}, {rate}{rest}"
                 say(f"\r{line} left".ljust(72), sys.stderr, end="")
                 shown, begun = now, True
             yield item

@@ -173,8 +173,7 @@ def _take(descriptor: int, name: str) -> None:
         taken = try_lock(descriptor)
     except OSError as error:
         raise UserError(
-            f"{name} is on a file system without locks ({error.strerror}); name a"
-            " folder elsewhere"
+            f"{name} is on a file system without locks ({error.strerror}); name a folder elsewhere"
         ) from error
     if not taken:
         owner = os.pread(descriptor, 200, 0).decode(errors="replace").strip()

@@ -6,12 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from dkse_jax.inference import mean_log_probabilities, mean_of_views
+from dkse_jax.prediction.journal import UNREAD
 from dkse_jax.prediction.judge import Judge
 from dkse_jax.prediction.reading import Read
 from dkse_jax.prediction.row import DECIMALS, Row
-from dkse_jax.prediction.journal import UNREAD
-from dkse_jax.sharding import round_up_to_devices
-from dkse_jax.trained import BATCH, Trained
+from dkse_jax.trained import Trained
 
 FIRST, LATER = 0.5, 10.0  # seconds after which a batch is sent as it is, padded
 MOST = 8  # files in a group are at most so many batches, where most cannot be read
@@ -32,19 +31,21 @@ def grouped(pictures: Iterable[Read], squares: int) -> Iterator[list[Read]]:
         yield group
 
 
-def rows_of(pictures: Iterable[Read], trained: Trained, judge: Judge) -> Iterator[list[Row]]:
+def rows_of(
+    pictures: Iterable[Read], trained: Trained, judge: Judge, batch_size: int
+) -> Iterator[list[Row]]:
     """Yields the rows of the pictures, in order, group by group.
 
     A picture's numbers are the same to the bit whatever else is in its batch: each batch has the
     same shape, padded with zeros, and every picture is answered by itself after the network.
     """
-    batch_size = round_up_to_devices(BATCH, trained.mesh)
     for group in grouped(pictures, batch_size):
         answers = _answers(np.concatenate([one.views for one in group]), trained, batch_size)
         ends = np.cumsum([len(one.views) for one in group])
+        slices = [slice(end - len(one.views), end) for one, end in zip(group, ends, strict=True)]
         yield [
-            _row(picture, [part[end - len(picture.views) : end] for part in answers], trained, judge)
-            for picture, end in zip(group, ends, strict=True)
+            _row(picture, [part[own] for part in answers], trained, judge)
+            for picture, own in zip(group, slices, strict=True)
         ]
 
 
@@ -54,8 +55,8 @@ def _answers(squares: np.ndarray, trained: Trained, batch_size: int) -> list[np.
     for start in range(0, len(squares), batch_size):
         some = squares[start : start + batch_size]
         padding = np.zeros((batch_size - len(some), *some.shape[1:]), np.uint8)
-        log_probabilities, features = trained.answers(np.concatenate([some, padding]))
-        parts.append([np.asarray(log_probabilities)[: len(some)], np.asarray(features)[: len(some)]])
+        both = trained.answers(np.concatenate([some, padding]))
+        parts.append([np.asarray(part)[: len(some)] for part in both])
     return [np.concatenate(pair) for pair in zip(*parts, strict=True)] or [squares, squares]
 
 

@@ -13,14 +13,17 @@ from dkse_jax.prediction.tables import Cell, cells, columns, numbers
 from dkse_jax.text import plain_text
 
 PACKAGES = {"csv": "", "jsonl": "", "parquet": "pyarrow", "xlsx": "xlsxwriter"}
-STREAMED = ("csv", "jsonl")  # written row by row
 SHEET_ROWS = 1_048_575  # of a sheet of Excel, below the header
 _GROUP = 2**13  # rows of a row group of Parquet
 _LIKE_ESCAPE = re.compile("_x[0-9A-Fa-f]{4}_")  # as XLSX writes a character that XML has not
 
 
 def parse_formats(text: str, *, decimal_comma: bool = False) -> tuple[str, ...]:
-    """Returns the formats of --format. Raises UserError for an unknown one, or a missing package."""
+    """Returns the formats of --format.
+
+    Raises:
+        UserError: a format is unknown, or its package is missing.
+    """
     formats = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",")))
     for name in formats:
         if name not in PACKAGES:

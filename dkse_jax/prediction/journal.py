@@ -10,13 +10,14 @@ import json
 import os
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from dkse_jax.console import log
+from dkse_jax.errors import UserError
 from dkse_jax.files import explain_disk_errors
 from dkse_jax.prediction.item import Item
 from dkse_jax.prediction.row import Row
@@ -28,7 +29,8 @@ UNREAD = "unread"  # the stamp of a row whose file could not be opened: it is tr
 class Journal:
     """The rows in one or more files, of which the first is appended to.
 
-    A row belongs to an item if both have the same file and stamp. Memory: 20 bytes a row.
+    A row has an index, and belongs to an item if both have the same file and stamp. Takes 32 bytes
+    of memory for each row.
 
     Args:
         path: of the file that is appended to, in an existing folder.
@@ -41,51 +43,70 @@ class Journal:
 
     def __init__(self, path: Path, others: Sequence[Path] = (), *, retry: bool = True):
         self._path, self._retry = path, retry
-        keys, places, files = array("Q"), array("Q"), array("I")
+        self._places, self._numbers = array("Q"), array("I")  # of rows in files, and of the files
+        keys = array("Q")
         with explain_disk_errors("cannot write", path):
             self._append = path.open("ab", buffering=0)
             self._files = [open(file, "rb") for file in (path, *others)]  # noqa: SIM115
             for number, file in enumerate(self._files):
-                damaged, end = 0, 0
-                for place, line in _lines(file):
-                    row = _row(line)
-                    end = place + len(line) if line.endswith(b"\n") else place
-                    damaged += row is None and line.endswith(b"\n")
-                    if row is not None:
-                        keys.append(_key(row.file, row.stamp))
-                        places.append(place)
-                        files.append(number)
-                if number == 0:
-                    self._append.truncate(end)
-                if damaged:
-                    log(f"{damaged} damaged rows in {file.name} are predicted again")
-        order = np.argsort(np.array(keys, np.uint64), kind="stable")
-        self._keys = np.array(keys, np.uint64)[order]
-        self._places = np.array(places, np.uint64)[order]
-        self._numbers = np.array(files, np.uint32)[order]
+                keys.extend(self._indexed(number, file))
+        self._order = np.argsort(np.array(keys, np.uint64), kind="stable")
+        self._keys = np.array(keys, np.uint64)[self._order]
 
-    def __contains__(self, item: Item) -> bool:
-        return self._index(item) is not None
+    def _indexed(self, number: int, file: BinaryIO) -> Iterator[int]:
+        """Yields the key of each row of a file; cuts off a half-written line of its own file."""
+        place, damaged = 0, 0
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            if row := _row(line):
+                self._places.append(place)
+                self._numbers.append(number)
+                yield _key(row.file, row.stamp)
+            damaged += row is None
+            place += len(line)
+        if number == 0:
+            self._append.truncate(place)
+            self._end = place
+        if damaged:
+            log(f"{damaged} damaged rows in {file.name} are predicted again")
 
-    def find(self, item: Item) -> tuple[Row, bool]:
-        """Returns the row of an item that is in the journal, and whether it is in its own file."""
-        index = self._index(item)
-        if index is None:
-            raise KeyError(item.file)
-        number = int(self._numbers[index])
-        with explain_disk_errors("cannot read", Path(self._files[number].name)):
-            self._files[number].seek(int(self._places[index]))
-            row = _row(self._files[number].readline())
-        if row is None or row.file != item.file:
-            raise AssertionError(f"another row than that of {item.file}")
-        return row, number == 0
+    def index(self, item: Item) -> int:
+        """Returns the index of the newest row of an item, -1 without one."""
+        for stamp in (item.stamp, *(() if self._retry else (UNREAD,))):
+            key = np.uint64(_key(item.file, stamp))
+            place = int(np.searchsorted(self._keys, key, side="right")) - 1
+            if place >= 0 and self._keys[place] == key:
+                return int(self._order[place])
+        return -1
 
-    def append(self, rows: Iterable[Row]) -> None:
-        """Writes rows; when it returns, they stay whatever happens to the program."""
-        rest = b"".join(map(_line, rows))
+    def is_own(self, index: int) -> bool:
+        """Returns whether a row is in the file that is appended to."""
+        return self._numbers[index] == 0
+
+    def row(self, index: int) -> Row:
+        """Reads a row."""
+        file = self._files[self._numbers[index]]
+        with explain_disk_errors("cannot read", Path(file.name)):
+            file.seek(self._places[index])
+            row = _row(file.readline())
+        if row is None:
+            raise UserError(f"{file.name} changed while it was read; start again")
+        return row
+
+    def append(self, rows: Sequence[Row]) -> list[int]:
+        """Writes rows and returns their indices; they then stay whatever happens to the program."""
+        lines = [_line(row) for row in rows]
+        rest = b"".join(lines)
         with explain_disk_errors("cannot write", self._path):
             while rest:  # a nearly full disk accepts a part, and refuses the next one
                 rest = rest[self._append.write(rest) :]
+        first = len(self._places)
+        for line in lines:
+            self._places.append(self._end)
+            self._numbers.append(0)
+            self._end += len(line)
+        return list(range(first, len(self._places)))
 
     def close(self) -> None:
         """Waits until the rows are on the disk, and closes the files."""
@@ -93,21 +114,6 @@ class Journal:
             os.fsync(self._append.fileno())
         for file in (self._append, *self._files):
             file.close()
-
-    def _index(self, item: Item) -> int | None:
-        for stamp in (item.stamp, *(() if self._retry else (UNREAD,))):
-            key = np.uint64(_key(item.file, stamp))
-            index = int(np.searchsorted(self._keys, key))
-            if index < len(self._keys) and self._keys[index] == key:
-                return index
-        return None
-
-
-def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    place = 0
-    for line in file:
-        yield place, line
-        place += len(line)
 
 
 def _key(file: str, stamp: str) -> int:

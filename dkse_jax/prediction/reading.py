@@ -73,7 +73,7 @@ def _in_order[T, R](
         executor.shutdown(cancel_futures=True)
 
 
-def _reason(error: BaseException, name: str) -> str:
+def _reason(error: Exception, name: str) -> str:
     """Returns an error's text in one line, without the name of the file, which the row has."""
     if isinstance(error, MemoryError):
         return "there is too little memory for it"

@@ -9,13 +9,14 @@ from typing import Any
 
 from dkse_jax.data.transform import Transform
 from dkse_jax.errors import UserError
-from dkse_jax.files import check_room, explain_disk_errors, write_atomically
+from dkse_jax.files import check_room, digest_of, explain_disk_errors, replacing
 from dkse_jax.prediction.journal import FILE
 from dkse_jax.trained import Trained
 from dkse_jax.workdir.checkpoint_digest import digest_of_step
 
 FOLDER = "state"  # of the folder of predictions
 MADE_WITH = "run.json"
+CALIBRATION = "calibration.json"  # of a workdir
 _ROOM = 2**20  # bytes, so that a full disk is known before the first picture
 _PART = re.compile(r"part-(\d+)-of-(\d+)")
 Part = tuple[int, int]  # (I, N), I from 1 to N
@@ -60,29 +61,25 @@ def check_out(out: Path) -> None:
         check_room(out, _ROOM)
 
 
-def begin(out: Path, trained: Trained, remark: str) -> None:
-    """Writes what the predictions are made with, or compares it with what they were begun with.
-
-    Args:
-        out: the folder of predictions.
-        trained: the network.
-        remark: on the calibration.
+def begin(out: Path, trained: Trained) -> None:
+    """Writes what predictions are made with, or compares it with what they were begun with.
 
     Raises:
         UserError: with each difference, or the disk is full.
     """
-    step = trained.step
+    step, calibration = trained.step, trained.workdir / CALIBRATION
     facts: dict[str, Any] = {
         "weights": f"step {step} ({digest_of_step(trained.workdir, step)[:12]})",
         "classes": list(trained.class_names),
         "transform": dataclasses.asdict(trained.transform),
-        "calibration": remark,
+        "calibration": digest_of(calibration)[:12] if calibration.exists() else "none",
     }
     path = out / FOLDER / MADE_WITH
     with explain_disk_errors("cannot write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
-            write_atomically(path, json.dumps(facts, indent=2) + "\n")
+            with replacing(path, shared=True) as draft:  # parts may begin at the same time
+                draft.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
             return
     if changed := _differences(_read(path), facts):
         raise UserError(
@@ -106,7 +103,7 @@ def _differences(saved: dict[str, Any], facts: dict[str, Any]) -> list[str]:
     for name in ("weights", "classes", "calibration"):
         before, now = saved[name], facts[name]
         if before != now:
-            pair = (", ".join(v) if name == "classes" else v or "none" for v in (before, now))
+            pair = (", ".join(v) if name == "classes" else v for v in (before, now))
             changed.append("{} ({}, now {})".format(name, *pair))
     before, now = saved["transform"], facts["transform"]
     fields = [f"{key} {before[key]}, now {now[key]}" for key in now if before[key] != now[key]]
