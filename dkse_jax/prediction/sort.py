@@ -15,8 +15,9 @@ from typing import BinaryIO, TextIO
 
 from dkse_jax.console import log
 from dkse_jax.data.names import split_page
-from dkse_jax.errors import refuse
+from dkse_jax.errors import UserError, refuse
 from dkse_jax.files import explain_disk_errors, replacing
+from dkse_jax.prediction.embedded import open_picture
 from dkse_jax.prediction.item import Item
 from dkse_jax.prediction.row import Row
 from dkse_jax.prediction.safe_names import folder_names, key_of, marked, safe_name
@@ -139,8 +140,9 @@ def _place(
         if made[name][:2] == mark:
             return "kept"
     if journal is not None:
-        source = contextlib.nullcontext() if mark[0] == "link" else _opened(item)
-        if source is None:
+        try:
+            source = contextlib.nullcontext() if mark[0] == "link" else open_picture(item)
+        except UserError:
             return "lost"
         with source as stream:
             if stream is not None:
@@ -162,14 +164,6 @@ def _is(path: Path, mark: Sequence) -> bool:
         return os.path.exists(mark[1]) and os.path.samefile(path, mark[1])
     status = path.lstat()
     return stat.S_ISREG(status.st_mode) and [status.st_size, int(status.st_mtime)] == mark[2:]
-
-
-def _opened(item: Item) -> BinaryIO | None:
-    """Opens the file of a picture; returns None if that cannot be done any more."""
-    try:
-        return open(item.path, "rb") if item.path is not None else io.BytesIO(item.read())
-    except (OSError, ValueError):  # UserError and BadImage are the latter
-        return None
 
 
 def _size(stream: BinaryIO) -> int:
