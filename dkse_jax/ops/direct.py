@@ -44,13 +44,14 @@ def gradients(
 
 
 def sum_of_products(left: jax.Array, right: jax.Array) -> jax.Array:
-    """Multiplies (B, ..., C) transposed by (B, ..., C') to (C, C'), summed in at least float32.
+    """Multiplies (B, ..., C) transposed by (B, ..., C') to (C, C'), summed in at least float32."""
+    return _of_each_image(left, right).astype(wide_dtype(left.dtype)).sum(0)
 
-    Each image is a product of its own, so that no product needs several devices.
-    """
+
+def _of_each_image(left: jax.Array, right: jax.Array) -> jax.Array:
+    """Multiplies (B, ..., C) transposed by (B, ..., C') to (B, C, C'), which no devices share."""
     left, right = (a.reshape(len(a), -1, a.shape[-1]) for a in (left, right))
-    products = jnp.einsum("bnc,bnd->bcd", left, right)
-    return products.astype(wide_dtype(left.dtype)).sum(0)
+    return jnp.einsum("bnc,bnd->bcd", left, right)
 
 
 def _input_gradient(
@@ -102,11 +103,21 @@ def _kernel_gradient(
     height, width = ((side - 1) * stride + 1 for side in grad.shape[1:3])
     padded = jnp.pad(x, ((0, 0), *padding, (0, 0)))
     shifted = [padded[:, :, j * dilation :][:, :, :width:stride] for j in range(kw)]
-    side_by_side = lax.optimization_barrier(jnp.concatenate(shifted, -1))
+    pixels = lax.optimization_barrier(jnp.concatenate(shifted, -1))  # of each column of taps
+    rest = pixels.shape[1] - grad.shape[1]
 
-    def row(i: int) -> jax.Array:
-        pixels = side_by_side[:, i * dilation :][:, :height:stride]
-        return sum_of_products(lax.optimization_barrier(pixels), grad)
+    def row(i: int, pixels: jax.Array) -> jax.Array:
+        """Multiplies for row i of the taps; without a stride the gradient, the smaller, moves."""
+        if stride == 1:
+            moved = jnp.pad(grad, ((0, 0), (i * dilation, rest - i * dilation), (0, 0), (0, 0)))
+            return _of_each_image(pixels, lax.optimization_barrier(moved))
+        below = pixels[:, i * dilation :][:, :height:stride]
+        return _of_each_image(lax.optimization_barrier(below), grad)
 
-    total = jnp.stack([row(i) for i in range(kh)])
+    rows: list[jax.Array] = []
+    for i in range(kh):
+        # The next row waits for this one, and takes its memory.
+        pixels, products = lax.optimization_barrier((pixels, row(i, pixels)))
+        rows.append(products)
+    total = jnp.stack(rows, 1).astype(wide_dtype(x.dtype)).sum(0)
     return total.reshape(kernel.shape).astype(kernel.dtype)
