@@ -12,6 +12,8 @@ from PIL import Image
 
 from dkse_jax.cli.check import FLAGS as CHECK_FLAGS
 from dkse_jax.data.tools.check import check
+from dkse_jax.prediction.run import predict
+from dkse_jax.prediction.writing import Format
 from tests import offline
 
 LOCK = "files.sync(Path(sys.argv[1], 'lock')); files.sync(Path(sys.argv[1]))"
@@ -78,3 +80,13 @@ def test_records_are_refused_by_name(tmp_path, pictures):
     assert process.returncode == 2
     assert process.stderr.startswith("records need the package array_record and tensorflow_datas")
     assert process.stderr.count("\n") == 1
+
+
+def test_predict(tmp_path, pictures, trained, short):
+    names = ("predictions.csv", "predictions.jsonl", "state/rows.jsonl")
+    predict(trained, tmp_path / "here", [str(pictures)], form=Format(("csv", "jsonl")))
+    arguments = (f"--workdir={trained}", str(pictures), "--format=csv,jsonl")
+    process = windows(tmp_path, "predict", f"--out={tmp_path / 'there'}", *arguments)
+    assert process.returncode == 0, process.stderr
+    for name in names:
+        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()

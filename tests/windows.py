@@ -4,12 +4,14 @@ It is not Windows: names of files, drives and the console are this system's.
 """
 
 import builtins
+import contextlib
 import errno
 import importlib
 import io
 import os
 import subprocess  # noqa: F401  # before msvcrt can be imported, which it asks for Windows by
 import sys
+import tempfile
 import types
 import warnings
 from pathlib import Path
@@ -82,13 +84,14 @@ def take_away() -> None:
     os.remove = os.unlink
     plain = io.open
 
-    def open_file(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, *more):
+    def open_file(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, **more):
         text = "b" not in mode and not isinstance(file, int)
         if text and newline is None and set(mode) & set("wax+"):
             newline = "\r\n"
-        return plain(file, mode, buffering, encoding, errors, newline, *more)
+        return plain(file, mode, buffering, encoding, errors, newline, **more)
 
     io.open = builtins.open = open_file
+    tempfile.TemporaryFile = tempfile.NamedTemporaryFile  # an open file cannot be removed
     # The code page of the machine is not known, so none may be relied on.
     warnings.filterwarnings("ignore", category=EncodingWarning)
     warnings.filterwarnings("error", category=EncodingWarning, module="dkse_jax")
@@ -98,4 +101,8 @@ if __name__ == "__main__":
     command = sys.argv.pop(1)
     sys.path[0] = str(Path(__file__).parents[1])
     take_away()
-    importlib.import_module(f"dkse_jax.cli.{command}").run()
+    module = importlib.import_module(f"dkse_jax.cli.{command}")
+    with contextlib.ExitStack() as stack:
+        if command == "predict":  # as the tests' workdir was trained
+            stack.enter_context(importlib.import_module("tests.short").short_network())
+        module.run()
