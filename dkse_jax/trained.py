@@ -185,10 +185,10 @@ class Trained(Run):
 
     @cached_property
     def answers(self) -> Callable[[ArrayLike], tuple[jax.Array, jax.Array]]:
-        """Maps uint8 (B, S, S, 3) to log-probabilities (B, K) and pre_logits (B, C), float32.
+        """Maps uint8 (B, S, S, 3) to log-probabilities (B, K) and features (B, C), float32.
 
-        Jitted; B is a multiple of the number of devices. The squares are of `transform.view`, or of
-        `transform.tiles`, whose results the caller averages over an image.
+        Jitted, see `make_forward`; B is a multiple of the number of devices. The squares are of
+        `transform.view`, or of `transform.tiles`, whose results the caller averages over an image.
         """
         return make_forward(self.network, self.transform, self.mesh, features=True)(self.variables)
 

@@ -22,7 +22,7 @@ MOST_EXAMPLES = 20_000  # of train whose features are looked at
 
 
 def answers(trained: Trained, source: Source, doing: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns log-probabilities (N, K) and pre_logits (N, C), float32, of a split. Collective."""
+    """Returns log-probabilities (N, K) and features (N, C), float32, of a split. Collective."""
     parts = stream(
         trained.answers,
         source,

@@ -21,6 +21,7 @@ from dkse_jax.data.splits import SPLITS
 from dkse_jax.distributed import processes, watch
 from dkse_jax.errors import UserError, nearest
 from dkse_jax.evaluation.calibrate import calibrate
+from dkse_jax.evaluation.card import write_card
 from dkse_jax.evaluation.evaluate import check_finite, predict
 from dkse_jax.evaluation.gradcam import choose_stage
 from dkse_jax.evaluation.metrics import caution
@@ -60,8 +61,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Evaluates a run's best checkpoint on a split of its data, or on all images under root.
 
-    Writes workdir/eval/<split>, or for each root a folder of its own in workdir/eval, and prints a
-    summary. Each of several processes returns the metrics; only process 0 writes.
+    Writes workdir/eval/<split>, or for each root a folder of its own in workdir/eval, and the model
+    card, and prints a summary. Each of several processes returns the metrics; only process 0
+    writes.
 
     Args:
         workdir: of the run.
@@ -136,6 +138,7 @@ def evaluate(
     if split != "all":
         provenance.add_contents(run.workdir, split, whole)
     write_report(folder, source, log_probabilities, metrics, skipped, left_out)
+    write_card(run.workdir)
     say(summary(metrics))
     if sentence := caution(metrics["groups"], "the folder" if split == "all" else split):
         log(sentence)

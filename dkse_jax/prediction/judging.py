@@ -50,7 +50,7 @@ class Calibrated:
 
         Args:
             probabilities: (N, K), calibrated.
-            features: (N, C), pre_logits.
+            features: (N, C): see `inference.early_features`.
         """
         least, most = self.fitted.thresholds
         by_p = (1 - probabilities.max(axis=1)) / (1 - least)

@@ -163,10 +163,7 @@ def _fitted(workdir: Path, tree: dict[str, Any]) -> Fitted:
     if hashlib.sha256(data).hexdigest() != tree["features"]["sha256"]:
         raise ValueError(f"the checksum of {tree['features']['file']} is wrong")
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        means, axes, scales = (
-            arrays[name].astype(np.float64) for name in ("means", "axes", "scales")
-        )
-        distance = Distance(means, axes, scales, float(arrays["rest"]))
+        distance = Distance(arrays["whitening"], arrays["means"])
     return Fitted(
         tree["temperature"],
         Errors(*(tree[name] for name in Errors._fields)),
