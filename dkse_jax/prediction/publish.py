@@ -60,9 +60,9 @@ def check(kind: str, options: Options) -> None:
     if kind == "iiif" and not options.canvases:
         refuse("--write=iiif needs a IIIF manifest among the inputs, whose canvases it annotates")
     if not 0 <= options.threshold <= 1:
-        refuse(f"--write_above={options.threshold} is not between 0 and 1")
+        refuse(f"--write-above={options.threshold} is not between 0 and 1")
     if "|" in options.root or not all(level.strip() for level in options.root.split("/")):
-        refuse(f'--keyword_root="{options.root}" is no keyword: write AI, or AI/technique')
+        refuse(f'--keyword-root="{options.root}" is no keyword: write AI, or AI/technique')
     for name in options.class_names:
         if any(level in options.label(name) for level in _LEVELS):
             refuse(

@@ -251,7 +251,7 @@ def test_every_form_of_a_packet_is_read_and_written_in_one(tmp_path, old, subjec
 @pytest.mark.parametrize(
     "old",
     [
-        b"",
+        b" ",
         b"plain",
         b"<a/>",
         b"<!DOCTYPE x><x/>",
@@ -345,8 +345,8 @@ def test_a_random_sidecar_keeps_every_field(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"threshold": 1.1}, "--write_above=1.1 is not between 0 and 1"),
-        ({"root": "a|b"}, '--keyword_root="a|b" is no keyword'),
+        ({"threshold": 1.1}, "--write-above=1.1 is not between 0 and 1"),
+        ({"root": "a|b"}, '--keyword-root="a|b" is no keyword'),
         ({"root": "a//b"}, "is no keyword"),
         ({"terms": {"oil": Term("oil/paint", "http://x.org/1")}}, 'the class "oil/paint" has a /'),
     ],
