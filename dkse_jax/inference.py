@@ -7,6 +7,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -27,11 +28,14 @@ Classify = Callable[..., jax.Array]
 Forward = Callable[[Any], Classify]
 
 
-def make_forward(model: nn.Module, transform: Transform, mesh: Mesh) -> Forward:
+def make_forward(
+    model: nn.Module, transform: Transform, mesh: Mesh, *, features: bool = False
+) -> Forward:
     """Returns forward(variables) -> classify(images).
 
     `forward` replicates the weights on the mesh and folds them once. `classify` is jitted: uint8
-    (B, S, S, 3) to log-probabilities (B, K); B is a multiple of the number of devices.
+    (B, S, S, 3) to log-probabilities (B, K), or with `features` to a tuple of these and of the
+    stage pre_logits (B, C), both float32; B is a multiple of the number of devices.
     """
     whole = replicated(mesh)
 
@@ -41,9 +45,12 @@ def make_forward(model: nn.Module, transform: Transform, mesh: Mesh) -> Forward:
         out_shardings=whole,
         compiler_options=model.target.compiler_options,
     )
-    def classify(folded: dict[str, Any], images: jax.Array) -> jax.Array:
-        logits, _ = model.apply(folded, normalise(images, transform), train=False)
-        return jax.nn.log_softmax(logits)
+    def classify(folded: dict[str, Any], images: jax.Array) -> Any:
+        logits, stages = model.apply(folded, normalise(images, transform), train=False)
+        if not features:
+            return jax.nn.log_softmax(logits)
+        both = jax.nn.log_softmax(logits.astype(jnp.float32)), stages["pre_logits"]
+        return jax.tree.map(lambda array: array.astype(jnp.float32), both)
 
     def forward(variables: dict[str, Any]) -> Classify:
         variables = jax.device_put(variables, whole)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Iterator
 
 from dkse_jax.data.names import nfc, split_page
 from dkse_jax.data.sources.left_out import LeftOut, Reason
@@ -59,6 +60,23 @@ def scan(root: str, report: Report) -> Scan:
         UserError: the folder itself cannot be read.
     """
     found = Scan(root)
+    found.files.update(walk(found, report))
+    return found
+
+
+def walk(found: Scan, report: Report) -> Iterator[tuple[str, str]]:
+    """Yields (id, path) of each visible file of `scan`; fills the rest of `found`, not its files.
+
+    Memory grows with the number of folders and with the largest folder, not with that of all files.
+
+    Args:
+        found: new, of the folder to search.
+        report: as of `scan`.
+
+    Raises:
+        UserError: as `scan`.
+    """
+    root = found.root
     real_root = os.path.realpath(root)
     pending = [("", root, real_root)]  # prefix of its ids, path, real path
     links: list[tuple[str, str, str]] = []  # to folders: id, path, real path
@@ -83,30 +101,34 @@ def scan(root: str, report: Report) -> Scan:
             (report if prefix else refuse)(mistake)
             found.folders.discard(prefix[:-1])  # it is not known to be empty
             continue
+        names: set[str] = set()
         for entry in ordered:
             name = prefix + nfc(entry.name)
-            if _is_hidden(entry.name):
+            if is_hidden(entry.name):
                 _count_hidden(entry, name, found.left_out)
-            elif name in found.files or name in found.folders:
+            elif name in names:
                 report(f'"{root}" has "{name}" twice, in two Unicode spellings')
                 found.left_out.add(Reason.REFUSED, name)
             elif mistake := _mistake_of_link(entry, real_root):
                 report(mistake)
                 found.left_out.add(Reason.REFUSED, name)
             elif entry.is_symlink() and os.path.isdir(entry.path):
+                names.add(name)
                 links.append((name, entry.path, os.path.realpath(entry.path)))
             elif not entry.is_symlink() and entry.is_dir():
+                names.add(name)
                 found.folders.add(name)
                 pending.append((f"{name}/", entry.path, os.path.join(real, entry.name)))
             elif os.path.isfile(entry.path) if entry.is_symlink() else entry.is_file():
-                found.files[name] = entry.path
+                names.add(name)
+                yield name, entry.path
             else:
                 broken = entry.is_symlink() and not os.path.exists(entry.path)
                 found.left_out.add(Reason.BROKEN if broken else Reason.SPECIAL, name)
-    return found
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Returns whether a file or folder is hidden, or of a system, by its name."""
     # "~$" begins the names of Excel's notes on who has a table open.
     return name.startswith((".", "~$")) or name.lower() in _SYSTEM or name.lower() in _SNAPSHOTS
 
