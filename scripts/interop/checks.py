@@ -124,7 +124,7 @@ def check_exiftool(place: Place) -> None:
     }
     for name, value in right.items():
         alone = value[0] if isinstance(value, list) and len(value) == 1 else value
-        if found.get(name) != alone:
+        if found.get(name) not in (alone, int(alone) if name == "Rating" else alone):
             same(f"XMP:{name}", found.get(name), value)
 
 
@@ -167,9 +167,7 @@ def check_darktable(place: Place) -> None:
     [found] = json.loads(run(["exiftool", "-j", "-XMP:all", "export.jpg"], folder))
     right = {"Title": "Dance", "Creator": "Holbein", "Rights": "public domain", "Rating": 4}
     same("the export", {name: found.get(name) for name in right}, right)
-    for keyword in ("death", "AI|ink drawing"):
-        if keyword not in found["HierarchicalSubject"]:
-            same("a keyword of the export", found["HierarchicalSubject"], keyword)
+    same("its keywords", sorted(found["Subject"]), ["AI", "death", "ink drawing"])
 
 
 def check_parser(place: Place) -> None:
