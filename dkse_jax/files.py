@@ -2,15 +2,15 @@
 
 import contextlib
 import errno
-import fcntl
 import hashlib
+import importlib
 import os
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dkse_jax.errors import UserError
 from dkse_jax.text import plain_text
@@ -18,7 +18,16 @@ from dkse_jax.text import plain_text
 if TYPE_CHECKING:
     from etils import epath
 
+try:
+    import fcntl
+except ImportError:  # on Windows
+    POSIX = False
+    _windows: Any = importlib.import_module("msvcrt")
+else:
+    POSIX = True
+
 LOCK_FILE = "lock"
+_LOCKED_BYTE = 2**30  # behind the end of the file: Windows lets nobody read locked bytes
 
 
 def expanded(path: str | os.PathLike[str]) -> str:
@@ -59,7 +68,7 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
 def write_atomically(path: Path, text: str) -> None:
     """Replaces a file's content: a reader sees the old text or the new."""
     with replacing(path) as draft:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_text(text, encoding="utf-8", newline="\n")
 
 
 def digest_of(file: "Path | epath.Path") -> str:
@@ -107,8 +116,10 @@ def check_room(path: Path, size: int) -> None:
 
 
 def sync(path: Path) -> None:
-    """Waits until a file or folder is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Waits until a file or folder is on the disk; does nothing for a folder on Windows."""
+    if not POSIX and path.is_dir():  # it cannot be opened
+        return
+    descriptor = os.open(path, os.O_RDONLY if POSIX else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:
@@ -176,7 +187,8 @@ def _take(descriptor: int, name: str) -> None:
             f"{name} is on a file system without locks ({error.strerror}); name a folder elsewhere"
         ) from error
     if not taken:
-        owner = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        owner = os.read(descriptor, 200).decode(errors="replace").strip()
         raise UserError(
             f"{name} is in use by {owner or 'another process'}; name a new folder, or"
             " wait for it to end"
@@ -189,7 +201,12 @@ def try_lock(descriptor: int) -> bool:
     The system releases the lock when its owner ends, however that was.
     """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        if POSIX:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+            _windows.locking(descriptor, _windows.LK_NBLCK, 1)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+    except (BlockingIOError, PermissionError):  # the second on Windows
         return False
     return True

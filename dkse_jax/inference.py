@@ -24,7 +24,7 @@ from dkse_jax.sharding import (
 )
 from dkse_jax.tiles import over_images, packed
 
-Classify = Callable[..., jax.Array]
+Classify = Callable[..., Any]
 Forward = Callable[[Any], Classify]
 
 
@@ -34,8 +34,8 @@ def make_forward(
     """Returns forward(variables) -> classify(images).
 
     `forward` replicates the weights on the mesh and folds them once. `classify` is jitted: uint8
-    (B, S, S, 3) to log-probabilities (B, K), or with `features` to a tuple of these and of the
-    stage pre_logits (B, C), both float32; B is a multiple of the number of devices.
+    (B, S, S, 3) to log-probabilities (B, K), or with `features` to a tuple of these and of
+    `early_features` (B, C), both float32; B is a multiple of the number of devices.
     """
     whole = replicated(mesh)
 
@@ -49,14 +49,32 @@ def make_forward(
         logits, stages = model.apply(folded, normalise(images, transform), train=False)
         if not features:
             return jax.nn.log_softmax(logits)
-        both = jax.nn.log_softmax(logits.astype(jnp.float32)), stages["pre_logits"]
-        return jax.tree.map(lambda array: array.astype(jnp.float32), both)
+        described = early_features(stages, images.shape[1])
+        return jax.nn.log_softmax(logits.astype(jnp.float32)), described
 
     def forward(variables: dict[str, Any]) -> Classify:
         variables = jax.device_put(variables, whole)
         return partial(classify, fold(model, variables, transform.size))
 
     return forward
+
+
+def early_features(stages: Any, image_size: int) -> jax.Array:
+    """Returns float32 (B, C) features that differ where images are of another kind than art.
+
+    They are the mean and the standard deviation over each channel of the last map that has a fifth
+    of the image's resolution: deeper ones keep only what distinguishes the classes, and pre_logits
+    hardly tell a blank page from a picture.
+
+    Args:
+        stages: the named stages of a network, in order.
+        image_size: pixels along the image.
+    """
+    maps = [x for x in stages.values() if x.ndim == 4]
+    fine = [x for x in maps if 5 * x.shape[1] >= image_size]
+    x = (fine or maps[:1])[-1].astype(jnp.float32)
+    mean, square = x.mean(axis=(1, 2)), (x * x).mean(axis=(1, 2))
+    return jnp.concatenate([mean, jnp.sqrt(jnp.maximum(square - mean * mean, 0))], axis=1)
 
 
 def mean_of_views(results: np.ndarray) -> np.ndarray:

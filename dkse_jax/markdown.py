@@ -12,6 +12,8 @@ def table(
     """Formats a table of escaped cells; columns whose index is in `numbers` are right-aligned."""
     header, *rows = [[_escaped(cell) for cell in row] for row in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    # The rule of a number's column is a colon after at least one dash.
+    widths = [max(width, 1 + (i in numbers)) for i, width in enumerate(widths)]
 
     def line(cells: Sequence[str]) -> str:
         padded = (

@@ -12,6 +12,11 @@ def test_columns_are_aligned():
     ]
 
 
+def test_the_rule_of_a_narrow_column_has_a_dash():
+    lines = table(("c", "n", "m"), [("a", "7", "")], numbers=(1, 2)).splitlines()
+    assert lines == ["| c |  n |  m |", "| - | -: | -: |", "| a |  7 |    |"]
+
+
 def test_cells_hold_no_markup():
     names = ["a|b", "<img src=x onerror=alert(1)>", "[x](javascript:y)", "a\nb", "\\|", "&lt;`*"]
     lines = table(names, [names]).splitlines()

@@ -1,12 +1,13 @@
 """Batches as a function of (seed, step): resuming is starting at a later step."""
 
+import collections
+import concurrent.futures
 import functools
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-import grain
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -30,6 +31,7 @@ class Images(Protocol):
 
 LISTED = 2**16  # up to this number of examples, the order is a list
 _LINES = 2**12  # hashed at a time
+_AHEAD = 2  # batches that wait, besides one for each thread
 
 
 def training_batches(
@@ -162,9 +164,19 @@ def _rng(*entropy: int) -> np.random.Generator:
 
 
 def in_threads[T](keys: range, make: Callable[[int], T], threads: int) -> Iterator[T]:
-    """Yields make(key) in order, made in threads a little ahead; it must not be None."""
-    if not keys:
-        return iter(())
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2)
-    dataset = grain.MapDataset.range(keys.start, keys.stop, keys.step).map(make)
-    return iter(dataset.to_iter_dataset(options))
+    """Yields make(key) in order, made in threads a little ahead.
+
+    What `make` raises is raised in the place of its result. Then, and when the iterator is closed,
+    nothing more is begun.
+    """
+    executor = concurrent.futures.ThreadPoolExecutor(threads)
+    waiting: collections.deque[concurrent.futures.Future[T]] = collections.deque()
+    try:
+        for key in keys:
+            waiting.append(executor.submit(make, key))
+            if len(waiting) > threads + _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:  # without waiting: a large image takes long
+        executor.shutdown(wait=False, cancel_futures=True)

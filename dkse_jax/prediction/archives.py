@@ -94,15 +94,20 @@ def open_archive(path: str, suffixes: frozenset[str], report: Report, left_out: 
         refuse(f'"{path}" has {len(entries):,} members: unpack it, and name the folder')
     members: dict[str, zipfile.ZipInfo] = {}
     for entry in entries:
-        name = _name(entry)
+        written = _name(entry)
+        name = posixpath.normpath(written)
+        if ".." in written.split("/"):
+            refuse(f'"{path}" has a member outside of its folder, "{written}": it is not read')
         _check(path, name, entry)
         if not entry.is_dir():
-            _add(path, posixpath.normpath(name), entry, members, report, left_out)
+            _add(path, name, entry, members, report, left_out)
     if sum(entry.compress_size for entry in entries) > os.path.getsize(path):
         refuse(f'the members of "{path}" share their packed bytes, as in a bomb: it is not read')
     top = f"{nfc(posixpath.splitext(os.path.basename(path))[0])}/"
-    cut = len(top) if members and all(name.startswith(top) for name in members) else 0
-    found = {name[cut:]: members[name] for name in sorted(members)}
+    inside = [name.removeprefix(top) for name in members if name.startswith(top)]
+    if len(inside) < len(members) or any(map(WINDOWS_ROOT.match, inside)):
+        top = ""
+    found = {name.removeprefix(top): members[name] for name in sorted(members)}
     for name in [name for name in found if posixpath.splitext(name)[1].lower() not in suffixes]:
         left_out.add(Reason.UNREAD, name)
         del found[name]
@@ -121,8 +126,6 @@ def _name(entry: zipfile.ZipInfo) -> str:
 def _check(path: str, name: str, entry: zipfile.ZipInfo) -> None:
     if name.startswith("/") or WINDOWS_ROOT.match(name):
         refuse(f'"{path}" has a member with an absolute name, "{name}": it is not read')
-    if ".." in name.split("/"):
-        refuse(f'"{path}" has a member outside of its folder, "{name}": it is not read')
     if stat.S_ISLNK(entry.external_attr >> 16):
         refuse(f'"{path}" has a link, "{name}": unpack it, and name the folder')
     for size, times in _BOMBS:

@@ -60,7 +60,8 @@ def _from_table(path: str, column: str, report: Report) -> Iterator[str]:
     key = clean(column).lower() or _COLUMN
     try:
         for row in tables.read_table(path, (key,), (), report):
-            yield row.cells[key]
+            if row.cells[key].strip():
+                yield row.cells[key]
     except UserError as error:
         if column or "has no column" not in str(error):
             raise
@@ -76,7 +77,9 @@ def _from_text(file: BinaryIO, path: str) -> Iterator[str]:
     chunks = _chunks(head, file)
     if zeros and max(map(len, head.removeprefix(codecs.BOM_UTF8).split(b"\0")[:_SINGLE])) < 2:
         refuse(f'the list "{path}" is UTF-16 without a mark: save it in UTF-8')
-    decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")
+    # Names may have bytes that are not valid UTF-8.
+    errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
+    decoder = codecs.getincrementaldecoder(encoding)(errors)
     try:
         texts = (decoder.decode(chunk, final=not chunk) for chunk in chunks)
         yield from filter(str.strip, _split(texts, "\0" if zeros else None))

@@ -15,6 +15,7 @@ from dkse_jax.console import log
 from dkse_jax.data.pipeline import Batch, training_batches
 from dkse_jax.data.sources import load_splits
 from dkse_jax.distributed import processes, signals, watch
+from dkse_jax.evaluation.calibrate import calibrate
 from dkse_jax.files import expanded, locked
 from dkse_jax.inference import Forward, make_forward
 from dkse_jax.training.estimate import announce, eval_command
@@ -81,6 +82,7 @@ def train(
             config, plan.model, plan.splits, workdir, mesh, step=step, last_step=plan.last_step
         )
         if step == plan.last_step and not unevaluated:
+            calibrate(workdir, plan.splits["train"], plan.splits["val"], mesh)
             return checkpoint.read_metrics(workdir, step)
 
         if profile:
@@ -108,6 +110,7 @@ def train(
                     unevaluated=unevaluated,
                     profile=profile,
                 )
+        calibrate(workdir, plan.splits["train"], plan.splits["val"], mesh)
     log(f"done: {eval_command(workdir, plan.splits)}")
     return on_val
 

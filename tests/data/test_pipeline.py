@@ -166,3 +166,27 @@ def test_names_that_are_no_valid_text_remain_distinct():
     sources = [dataclasses.replace(make_source(1), ids=(name,)) for name in ("\udce9", "\udce8")]
     assert len({fingerprint(source) for source in sources}) == 2
     assert len({batch_hash(source, np.array([0])) for source in sources}) == 2
+
+
+def test_threads_are_a_little_ahead_and_stop_with_their_reader():
+    made = []
+    results = pipeline.in_threads(range(0, 3000, 3), lambda key: made.append(key) or key, 4)
+    assert made == []
+    assert [next(results) for _ in range(5)] == [0, 3, 6, 9, 12]
+    results.close()
+    assert 5 <= len(made) <= 5 + 4 + pipeline._AHEAD
+    assert list(pipeline.in_threads(range(0), made.append, 4)) == []
+
+
+def test_an_error_in_a_thread_comes_in_its_place():
+    made = []
+
+    def make(key):
+        made.append(key)
+        return 10 // (key - 2)
+
+    results = pipeline.in_threads(range(100), make, 1)
+    assert [next(results), next(results)] == [-5, -10]
+    with pytest.raises(ZeroDivisionError):
+        next(results)
+    assert len(made) <= 3 + 1 + pipeline._AHEAD

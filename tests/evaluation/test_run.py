@@ -13,6 +13,7 @@ from dkse_jax.data.pipeline import fingerprint
 from dkse_jax.data.sources import load_splits, subset
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation import run as evaluation_run
+from dkse_jax.evaluation.card import card_text
 from dkse_jax.evaluation.report import FILES, report_folder
 from dkse_jax.evaluation.run import evaluate
 from dkse_jax.trained import read_run
@@ -46,6 +47,8 @@ def test_the_test_split_is_judged_without_another_flag(run, capsys):
         rows = list(csv.DictReader(file))
     right = sum(row["label"] == row["prediction"] for row in rows)
     assert right / len(rows) == metrics["accuracy"]
+    assert (run / "card.md").read_text() == card_text(run)
+    assert f"| {metrics['accuracy']:.4g} |" in re.sub(" +", " ", card_text(run))
 
 
 def test_gradcam_adds_a_picture_for_each_class(run, capsys):

@@ -20,6 +20,7 @@ from etils import epath
 from dkse_jax.data.identity import HASHES, content_digest, text_hashes
 from dkse_jax.data.names import page_of, split_page
 from dkse_jax.data.sources.example import Example
+from dkse_jax.data.sources.tfds_records import check_installed
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.errors import refuse
 from dkse_jax.files import digest_of, reason_of, sync
@@ -115,7 +116,8 @@ def array_name(split: str, array: str) -> str:
 
 
 def check_packable(class_names: Sequence[str], examples: Sequence[Example]) -> None:
-    """Raises UserError for a name of a class or a file that records cannot hold."""
+    """Raises UserError for a name that records cannot hold, or where none can be written."""
+    check_installed()
     for name in class_names:
         if name != plain_text(name).strip():  # TensorFlow Datasets stores one name a line
             refuse(f'the class "{name}" cannot be packed: its name is no plain text; rename it')

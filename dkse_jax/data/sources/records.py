@@ -29,6 +29,7 @@ from dkse_jax.data.sources.record_files import (
     open_shard,
     read_manifest,
 )
+from dkse_jax.data.sources.tfds_records import check_installed
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.errors import UserError, refuse
 from dkse_jax.files import cache_folder, digest_of, expanded, reason_of, replacing
@@ -59,6 +60,7 @@ def load_records(root: str, profiles: bool = True) -> dict[str, Source]:
     Raises:
         UserError: the folder holds no records, or a file is missing or damaged.
     """
+    check_installed()
     folder = epath.Path(expanded(root))
     manifest = read_manifest(folder)
     _check_files(folder, manifest)

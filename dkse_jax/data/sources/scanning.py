@@ -1,6 +1,7 @@
 """Search of a folder for files: links within it are followed, hidden files are counted."""
 
 import dataclasses
+import operator
 import os
 from collections.abc import Iterator
 
@@ -95,34 +96,43 @@ def walk(found: Scan, report: Report) -> Iterator[tuple[str, str]]:
         entered.add(real)
         try:
             with os.scandir(folder) as entries:
-                ordered = sorted(entries, key=lambda entry: entry.name)
+                # A million entries take three times the memory of their names.
+                kinds = ((one.name, None if _is_plain(one) else one) for one in entries)
+                ordered = sorted(kinds, key=operator.itemgetter(0), reverse=True)
         except OSError as error:
             mistake = f'the folder "{folder}" cannot be read: {error.strerror}'
             (report if prefix else refuse)(mistake)
             found.folders.discard(prefix[:-1])  # it is not known to be empty
             continue
+        spelt = not all(name.isascii() for name, _ in ordered)  # else no two are one in NFC
         names: set[str] = set()
-        for entry in ordered:
-            name = prefix + nfc(entry.name)
-            if is_hidden(entry.name):
+        while ordered:
+            base, entry = ordered.pop()
+            name = prefix + nfc(base)
+            if is_hidden(base):
                 _count_hidden(entry, name, found.left_out)
-            elif name in names:
+                continue
+            if name in names:
                 report(f'"{root}" has "{name}" twice, in two Unicode spellings')
                 found.left_out.add(Reason.REFUSED, name)
+                continue
+            if spelt:
+                names.add(name)
+            if entry is None:
+                yield name, os.path.join(folder, base)
             elif mistake := _mistake_of_link(entry, real_root):
+                names.discard(name)
                 report(mistake)
                 found.left_out.add(Reason.REFUSED, name)
             elif entry.is_symlink() and os.path.isdir(entry.path):
-                names.add(name)
                 links.append((name, entry.path, os.path.realpath(entry.path)))
             elif not entry.is_symlink() and entry.is_dir():
-                names.add(name)
                 found.folders.add(name)
                 pending.append((f"{name}/", entry.path, os.path.join(real, entry.name)))
-            elif os.path.isfile(entry.path) if entry.is_symlink() else entry.is_file():
-                names.add(name)
+            elif entry.is_symlink() and os.path.isfile(entry.path):
                 yield name, entry.path
             else:
+                names.discard(name)
                 broken = entry.is_symlink() and not os.path.exists(entry.path)
                 found.left_out.add(Reason.BROKEN if broken else Reason.SPECIAL, name)
 
@@ -133,9 +143,13 @@ def is_hidden(name: str) -> bool:
     return name.startswith((".", "~$")) or name.lower() in _SYSTEM or name.lower() in _SNAPSHOTS
 
 
-def _count_hidden(entry: os.DirEntry[str], name: str, counts: LeftOut) -> None:
-    """Counts a hidden file, or all files of a hidden folder."""
-    if not entry.is_dir(follow_symlinks=False):
+def _is_plain(entry: os.DirEntry[str]) -> bool:
+    return not entry.is_symlink() and entry.is_file()
+
+
+def _count_hidden(entry: os.DirEntry[str] | None, name: str, counts: LeftOut) -> None:
+    """Counts a hidden file, or all files of a hidden folder; the entry is None of a plain file."""
+    if entry is None or not entry.is_dir(follow_symlinks=False):
         counts.add(Reason.HIDDEN, name)
     elif entry.name.lower() in _SNAPSHOTS:
         counts.add(Reason.SNAPSHOT, name)

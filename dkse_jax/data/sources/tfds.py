@@ -13,7 +13,12 @@ from dkse_jax.data.decode import decode_image
 from dkse_jax.data.identity import Contents
 from dkse_jax.data.names import clean
 from dkse_jax.data.sources import Source
-from dkse_jax.data.sources.tfds_records import Joined, check_format, open_records
+from dkse_jax.data.sources.tfds_records import (
+    Joined,
+    check_format,
+    check_installed,
+    open_records,
+)
 from dkse_jax.errors import UserError, nearest, refuse
 
 if TYPE_CHECKING:
@@ -38,6 +43,7 @@ def load_tfds(tfds_config: ConfigDict, root: str, profiles: bool = True) -> dict
     Raises:
         UserError: the config field that does not fit the data set, or a damaged file.
     """
+    check_installed()
     import tensorflow_datasets as tfds
 
     expressions = {

@@ -2,6 +2,7 @@
 
 import bisect
 import concurrent.futures
+import importlib.util
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 FORMAT = "array_record"
 _REMEDY = "prepare the data set again"
+_PACKAGES = ("array_record", "tensorflow_datasets")  # the first is not there for Windows
 
 
 class Joined(Sequence[Mapping[str, Any]]):
@@ -55,6 +57,16 @@ class Records(Sequence[Mapping[str, Any]]):
         except Exception as error:  # what the reader raises can be anything
             file = self._files[bisect.bisect_right(self._ends, index)]
             refuse(f'"{file}" is damaged, or gone since the start: {reason_of(error)}; {_REMEDY}')
+
+
+def check_installed() -> None:
+    """Raises UserError without the packages that read and write records."""
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        refuse(
+            f"records need the package {' and '.join(missing)}, which this Python lacks (there is"
+            " no array_record for Windows): use a folder of images"
+        )
 
 
 def check_format(builder: "tfds.core.DatasetBuilder") -> None:
