@@ -47,8 +47,8 @@ class Options:
         return self.terms[class_name].label if class_name in self.terms else class_name
 
 
-def check(kind: str, options: Options) -> None:
-    """Raises UserError unless `--write=kind` can be done with these options."""
+def check_kind(kind: str) -> None:
+    """Raises UserError unless `--write=kind` is one, and its package is installed."""
     if kind not in KINDS:
         refuse(f"--write={kind} is not one of {', '.join(KINDS)}")
     try:
@@ -57,12 +57,20 @@ def check(kind: str, options: Options) -> None:
         raise UserError(
             f"--write={kind} needs the extra catalogue: pip install 'dkse_jax[catalogue]'"
         ) from error
+
+
+def check_numbers(threshold: float, root: str) -> None:
+    """Raises UserError unless a threshold is a probability and a root is a keyword."""
+    if not 0 <= threshold <= 1:
+        refuse(f"--write-above={threshold} is not between 0 and 1")
+    if "|" in root or not all(level.strip() for level in root.split("/")):
+        refuse(f'--keyword-root="{root}" is no keyword: write AI, or AI/technique')
+
+
+def check(kind: str, options: Options) -> None:
+    """Raises UserError unless `--write=kind` can be done with these classes and inputs."""
     if kind == "iiif" and not options.canvases:
         refuse("--write=iiif needs a IIIF manifest among the inputs, whose canvases it annotates")
-    if not 0 <= options.threshold <= 1:
-        refuse(f"--write_above={options.threshold} is not between 0 and 1")
-    if "|" in options.root or not all(level.strip() for level in options.root.split("/")):
-        refuse(f'--keyword_root="{options.root}" is no keyword: write AI, or AI/technique')
     for name in options.class_names:
         if any(level in options.label(name) for level in _LEVELS):
             refuse(
