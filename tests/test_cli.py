@@ -294,6 +294,16 @@ def test_every_path_may_begin_with_the_home_folder(command, monkeypatch, tmp_pat
     assert cli._config_file("dkse:sk").endswith("configs/dkse.py:sk")
 
 
+def test_a_flag_of_several_values_takes_all_arguments_without_a_name(monkeypatch, capsys):
+    values = flags.FlagValues()
+    values.set_gnu_getopt()
+    inputs = flags.DEFINE_multi_string("inputs", [], "the images", flag_values=values)
+    flags.DEFINE_string("out", None, "the folder", flag_values=values)
+    monkeypatch.setattr(sys, "argv", ["script", "--inputs=a", "b", "-", "--out=o", "c d"])
+    cli.run(lambda: print(inputs.value), values, positional=("inputs",))
+    assert capsys.readouterr().out == "['a', 'b', '-', 'c d']\n"
+
+
 def test_one_argument_may_go_without_its_name(monkeypatch, capsys):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["script", *arguments])

@@ -53,6 +53,15 @@ def test_a_line_counts_what_the_items_hold_and_ends_with_them(clock, capsys):
     assert found.out == ""
 
 
+def test_a_line_has_the_pace_in_the_unit_of_the_items(clock, capsys):
+    list(with_progress(batches(clock, [8, 2], 3), 10, "predicting", len, "files"))
+    lines = [line.strip() for line in capsys.readouterr().err.split("\r")[1:]]
+    assert lines == [
+        "predicting: 8 of 10, 2.7 files/s, 1 s left",
+        "predicting: 10 of 10, 1.7 files/s, 0 s left",
+    ]
+
+
 def test_what_is_quick_has_no_line_and_an_error_begins_a_new_one(clock, capsys):
     assert len(list(with_progress(batches(clock, [1] * 4, 0.5), 4, "reading images"))) == 4
     assert capsys.readouterr().err == ""

@@ -18,7 +18,9 @@ def test_one_at_a_time(tmp_path):
             check_unlocked(workdir)
     check_unlocked(workdir)
     with locked(workdir):
-        pass
+        named = pytest.raises(UserError, match=rf"^--out=o is in use by process {os.getpid()} on")
+        with named, locked(workdir, "--out=o"):
+            pass
 
 
 def test_asking_creates_nothing(tmp_path):

@@ -1,6 +1,6 @@
 import pytest
 
-from dkse_jax.text import plain_text
+from dkse_jax.text import csv_text, plain_text
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,9 @@ from dkse_jax.text import plain_text
 def test_plain_text(name, expected):
     assert plain_text(name) == expected
     assert plain_text(name).encode("utf-8")
+
+
+def test_csv_text_quotes_what_has_its_delimiter():
+    rows = [("a;b", "c,d"), ("=1", 2)]
+    assert csv_text(("x", "y"), rows) == 'x,y\na;b,"c,d"\n\'=1,2\n'
+    assert csv_text(("x", "y"), rows, ";") == 'x;y\n"a;b";c,d\n\'=1;2\n'

@@ -12,7 +12,7 @@ from dkse_jax.prediction.reading import Read
 from dkse_jax.prediction.row import DECIMALS, Row
 from dkse_jax.trained import Trained
 
-FIRST, LATER = 0.5, 10.0  # seconds after which a batch is sent as it is, padded
+FIRST, LATER = 1.0, 10.0  # seconds after which a batch is sent as it is, padded
 MOST = 8  # files in a group are at most so many batches, where most cannot be read
 
 

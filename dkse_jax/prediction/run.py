@@ -81,9 +81,9 @@ def _listed(inputs: Sequence[str], lists: Sequence[str], out: Path) -> Listed:
     listed = list_items(inputs, lists, log)
     for line in listed.left_out:
         log(line)
-    for root in listed.roots:
-        if os.path.isdir(root) and out.resolve().is_relative_to(Path(root).resolve()):
-            raise UserError(f"--out={out} lies in the input {root}; name a folder outside")
+    for folder in [] if lists else filter(os.path.isdir, map(expanded, inputs)):
+        if out.resolve().is_relative_to(Path(folder).resolve()):
+            raise UserError(f"--out={out} lies in the input {folder}; name a folder outside")
     return listed
 
 

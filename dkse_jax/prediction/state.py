@@ -5,14 +5,16 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dkse_jax.data.transform import Transform
 from dkse_jax.errors import UserError
 from dkse_jax.files import check_room, digest_of, explain_disk_errors, replacing
 from dkse_jax.prediction.journal import FILE
-from dkse_jax.trained import Trained
 from dkse_jax.workdir.checkpoint_digest import digest_of_step
+
+if TYPE_CHECKING:  # the command checks the folder before it imports networks
+    from dkse_jax.trained import Trained
 
 FOLDER = "state"  # of the folder of predictions
 MADE_WITH = "run.json"
@@ -61,7 +63,7 @@ def check_out(out: Path) -> None:
         check_room(out, _ROOM)
 
 
-def begin(out: Path, trained: Trained) -> None:
+def begin(out: Path, trained: "Trained") -> None:
     """Writes what predictions are made with, or compares it with what they were begun with.
 
     Raises:

@@ -20,9 +20,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PRELOADED = (
     "dkse_jax.cli.eval",
+    "dkse_jax.cli.predict",
     "dkse_jax.cli.train",
     "dkse_jax.distributed.join",
     "dkse_jax.evaluation.run",
+    "dkse_jax.prediction.run",
     "dkse_jax.training.loop",
 )
 
