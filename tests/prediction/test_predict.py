@@ -248,7 +248,8 @@ def test_other_weights_classes_or_transforms_are_refused(trained, loaded, tmp_pa
         state.begin(tmp_path, other)
     path = tmp_path / "state" / "run.json"
     path.write_text(path.read_text().replace(f"step {loaded.step} (", f"step {loaded.step} (0"))
-    sentence = rf"other weights \(step {loaded.step} \(0[0-9a-f]+\), now step {loaded.step} \([0-9a-f]{{12}}\)\); name a new"
+    now = rf"now step {loaded.step} \([0-9a-f]{{12}}\)\); name a new"
+    sentence = rf"other weights \(step {loaded.step} \(0[0-9a-f]+\), {now}"
     with pytest.raises(UserError, match=sentence):
         state.begin(tmp_path, loaded)
     path.write_text("{")
