@@ -10,7 +10,7 @@ from dkse_jax.prediction.row import DECIMALS, Row
 from dkse_jax.prediction.terms import Term
 
 KINDS = ("xmp", "iiif")
-_PACKAGES = {"xmp": "lxml", "iiif": "iiif_prezi3"}
+_PACKAGES = {"xmp": ("lxml",), "iiif": ()}
 _LEVELS = "/|"  # between the levels of a keyword in digiKam and in Lightroom
 
 
@@ -52,7 +52,8 @@ def check_kind(kind: str) -> None:
     if kind not in KINDS:
         refuse(f"--write={kind} is not one of {', '.join(KINDS)}")
     try:
-        importlib.import_module(_PACKAGES[kind])
+        for package in _PACKAGES[kind]:
+            importlib.import_module(package)
     except ImportError as error:
         raise UserError(
             f"--write={kind} needs the extra catalogue: pip install 'dkse_jax[catalogue]'"
