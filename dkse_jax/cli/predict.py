@@ -17,6 +17,11 @@ On several machines with a common OUT, --part=I/N predicts the files I, I+N, I+2
 I from 1 to N; once all parts are done, the same command without --part writes the table. An array
 job of Slurm, --array=1-N, has --part=$SLURM_ARRAY_TASK_ID/N; an indexed job of Kubernetes with N
 completions, whose indices count from 0, --part=$((JOB_COMPLETION_INDEX + 1))/N.
+
+--sort=link or copy counts what would be linked or copied into OUT/sorted/<class>/, and does it with
+--yes. --write=xmp writes sidecars with keywords, --write=iiif annotations for the canvases of a
+manifest, of known classes with a probability of at least --write-above. --undo puts the sidecars
+back as they were.
 """
 
 from pathlib import Path
@@ -28,9 +33,7 @@ from dkse_jax.errors import UserError
 from dkse_jax.workdir import checkpoint_digest, description
 
 FLAGS = flags.FlagValues()  # of this command alone: other commands have flags of these names
-WORKDIR = cli.define_path(
-    "workdir", None, "The workdir of the training run.", required=True, flag_values=FLAGS
-)
+WORKDIR = cli.define_path("workdir", None, "The workdir of the training run.", flag_values=FLAGS)
 OUT = cli.define_path(
     "out", None, "The folder of the tables; a new one to begin.", required=True, flag_values=FLAGS
 )
@@ -47,6 +50,24 @@ DECIMAL_COMMA = flags.DEFINE_bool(
     "decimal-comma", False, "Numbers such as 0,25 and semicolons in the CSV.", flag_values=FLAGS
 )
 PART = flags.DEFINE_string("part", None, "I/N: the part of one of N machines.", flag_values=FLAGS)
+SORT = flags.DEFINE_string(
+    "sort", None, "link or copy: one folder for each class; see --yes.", flag_values=FLAGS
+)
+YES = flags.DEFINE_bool("yes", False, "Sort, and not only count.", flag_values=FLAGS)
+WRITE = flags.DEFINE_list("write", [], "xmp, iiif or both, with a comma.", flag_values=FLAGS)
+WRITE_ABOVE = flags.DEFINE_float(
+    "write-above", 0.9, "The least probability that --write takes.", flag_values=FLAGS
+)
+KEYWORD_ROOT = flags.DEFINE_string(
+    "keyword-root", "AI", "The keyword that those of --write=xmp are under.", flag_values=FLAGS
+)
+BESIDE = flags.DEFINE_bool(
+    "beside", False, "Sidecars beside the pictures, not below OUT/sidecars.", flag_values=FLAGS
+)
+TERMS = cli.define_path(
+    "terms", None, "A table of classes, labels and URIs, for --write.", flag_values=FLAGS
+)
+UNDO = flags.DEFINE_bool("undo", False, "Put the sidecars back, and end.", flag_values=FLAGS)
 
 
 FLAGS.set_gnu_getopt()  # flags may follow the inputs
@@ -55,11 +76,30 @@ FLAGS.set_gnu_getopt()  # flags may follow the inputs
 def main() -> None:
     """Predicts; checks the flags and the workdir before slow imports."""
     from dkse_jax.prediction import formats, state
+    from dkse_jax.prediction.undo import undo
+    from dkse_jax.prediction.write_back import Wish
 
+    if UNDO.value:
+        undo(Path(OUT.value))
+        return
+    if WORKDIR.value is None:
+        raise UserError("name the workdir of the training run: --workdir=W")
+    wish = Wish(
+        sort=SORT.value,
+        yes=YES.value,
+        kinds=tuple(WRITE.value),
+        threshold=WRITE_ABOVE.value,
+        root=KEYWORD_ROOT.value,
+        beside=BESIDE.value,
+        terms=TERMS.value,
+    )
+    wish.check()
     names = formats.parse_formats(FORMAT.value, decimal_comma=DECIMAL_COMMA.value)
     part = state.parse_part(PART.value)
     if part and FORMAT.present:
         raise UserError("--part writes no table: give --format to the command that merges")
+    if part and (wish.sort or wish.kinds):
+        raise UserError("--part only predicts: give --sort and --write to the command that merges")
     if not INPUTS.value and not LIST.value:
         raise UserError("name what to predict: folders, files, archives or --list=FILE")
     workdir = Path(WORKDIR.value)
@@ -80,6 +120,7 @@ def main() -> None:
         LIST.value,
         form=Format(names, DECIMAL_COMMA.value),
         part=part,
+        wish=wish,
     )
 
 

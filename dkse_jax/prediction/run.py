@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from jax.sharding import Mesh
@@ -23,6 +23,7 @@ from dkse_jax.prediction.parts import check_part, check_whole
 from dkse_jax.prediction.reading import read_ahead
 from dkse_jax.prediction.row import Row
 from dkse_jax.prediction.state import Part, begin, check_out, folder_of, parts_of
+from dkse_jax.prediction.write_back import NOTHING, Rows, Wish, prepare
 from dkse_jax.prediction.writing import CSV, TABLE, Format, streamed, write_others
 from dkse_jax.sharding import round_up_to_devices
 from dkse_jax.trained import BATCH, Trained, read_run, restore
@@ -37,6 +38,7 @@ def predict(
     *,
     form: Format = CSV,
     part: Part | None = None,
+    wish: Wish = NOTHING,
     mesh: Mesh | None = None,
 ) -> None:
     """Predicts every file of the inputs by a run's best weights, and writes tables in `out`.
@@ -53,6 +55,7 @@ def predict(
         form: the formats of the tables.
         part: (I, N) to predict only the files I, I + N, ... of the list, counted from 1; once all
             parts are there, a call without a part merges them.
+        wish: what is made of the rows beside the tables.
         mesh: the devices to run on; by default all.
 
     Raises:
@@ -66,6 +69,7 @@ def predict(
     listed = _listed(inputs, lists, out)
     trained = restore(run, runtime.default_mesh() if mesh is None else mesh)
     weights = digest_of_step(run.workdir, trained.step)
+    write_back = prepare(wish, out, run.class_names, weights, listed.canvases)
     judge = load_judge(run.workdir, weights, run.class_names)
     begin(out, trained)
     log(judge.remark)
@@ -73,7 +77,7 @@ def predict(
         if part:
             _predict_part(out, part, listed.items[part[0] - 1 :: part[1]], trained, judge)
         else:
-            _predict_all(out, listed, trained, judge, form)
+            _predict_all(out, listed, trained, judge, form, write_back)
 
 
 def _listed(inputs: Sequence[str], lists: Sequence[str], out: Path) -> Listed:
@@ -102,8 +106,15 @@ def _predict_part(
     log(f"part {part[0]} of {part[1]}: {_counted(len(items), failed)}")
 
 
-def _predict_all(out: Path, listed: Listed, trained: Trained, judge: Judge, form: Format) -> None:
-    """Predicts all files, or merges their parts, and writes the tables."""
+def _predict_all(
+    out: Path,
+    listed: Listed,
+    trained: Trained,
+    judge: Judge,
+    form: Format,
+    write_back: Callable[[Rows, Sequence[Item]], None],
+) -> None:
+    """Predicts all files, or merges their parts, writes the tables and what else is asked."""
     parts, items, failed = parts_of(out), listed.items, 0
     with contextlib.closing(
         Journal(folder_of(out, None) / FILE, list(parts.values()), retry=not parts)
@@ -116,6 +127,7 @@ def _predict_all(out: Path, listed: Listed, trained: Trained, judge: Judge, form
                 failed += row.status == "failed"
                 write(row)
         write_others(out, form, trained.class_names, lambda: map(journal.row, indices))
+        write_back(lambda: map(journal.row, indices), items)
     for path in parts.values():
         shutil.rmtree(path.parent)
     log(f"{out / TABLE}: {_counted(len(items), failed)}")

@@ -1,0 +1,1 @@
+"""Checks that other programs read what a prediction writes: `make interop`."""
