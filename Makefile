@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv)
 INSTALL := $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/python -m pip install) --quiet
 
-.PHONY: demo test check docs lock faults bench scale clean
+.PHONY: demo test check docs lock faults bench bench-device scale clean
 
 demo: $(VENV)/installed
 	$(BIN)/python train.py --config=configs/demo.py --workdir=runs/demo
@@ -40,6 +40,9 @@ faults: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks $(if $(TORCH_PYTHON),--torch-python=$(TORCH_PYTHON)) \
 		$(if $(DATA_ROOT),--data-root=$(DATA_ROOT))
+
+bench-device: $(VENV)/installed
+	$(BIN)/python -m benchmarks.on_device $(if $(TORCH_PYTHON),--torch-python=$(TORCH_PYTHON))
 
 scale: $(VENV)/installed
 	$(BIN)/python -m benchmarks.scale_of_devices

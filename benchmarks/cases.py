@@ -19,7 +19,15 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from benchmarks import input_pipeline, startup
-from benchmarks.workers import Worker, ask_all, check_logits, interleave, ratios
+from benchmarks.workers import (
+    NARROW_TOLERANCE,
+    TOLERANCE,
+    Worker,
+    ask_all,
+    check_logits,
+    interleave,
+    ratios,
+)
 from configs import art5, base, dkse
 from dkse_jax.config import to_json
 
@@ -33,6 +41,13 @@ PUBLISHED = {"resnet50": 224, "vgg16": 224}  # torchvision's networks and their 
 LARGEST_BATCH = 32
 ROUND_SECONDS = 0.5  # of each backend in a round: several calls of short cases
 JAX_SIDE = [sys.executable, "-m", "benchmarks.jax_side"]
+# Backends that serve a network, and the packages that they need beside PyTorch.
+SERVING = {
+    "torch frozen": "torch",
+    "onnxruntime": "onnxruntime",
+    "openvino float32": "openvino",
+    "openvino": "openvino",  # in the precision that it chooses
+}
 # JAX would take all of the accelerator's memory, and leave none to the other backend.
 JAX_ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 # The settings of dkse_jax.runtime.reuse_memory, for processes that do not call it.
@@ -44,7 +59,8 @@ MOST_SECONDS = 100.0  # of one case; longer ones get fewer rounds
 class Settings:
     """The flags; folder is temporary, for weights and logits, log for other output.
 
-    published: whether the other backends have torchvision's networks.
+    published: whether the other backends have torchvision's networks. serving: those of SERVING
+    that the interpreter of --torch-python has.
     """
 
     cases: tuple[str, ...]
@@ -55,6 +71,7 @@ class Settings:
     dtype: str
     folder: Path
     log: IO[str]
+    serving: tuple[str, ...] = ()
 
 
 class Case(NamedTuple):
@@ -98,13 +115,13 @@ def _comparison(settings: Settings, kind: str, network: str, batch: int, seconds
 def compare(settings: Settings, name: str, kind: str, network: str, batch: int) -> list[Row]:
     """Compares ours with each of the others, after checking that all logits are equal."""
     path, macs = weights(settings, network)
-    with backends(settings) as workers:
+    with backends(settings, kind) as workers:
         ask_all(workers, "prepare", lambda w: task(settings, w.name, kind, network, batch, path))
         files = {worker: settings.folder / f"{worker.name}.npy" for worker in workers}
         ask_all(workers, "logits", lambda worker: {"path": str(files[worker])})
         ours, *others = (np.load(files[worker]) for worker in workers)
         differences = [
-            check_logits(ours, logits, worker.name)
+            check_logits(ours, logits, worker.name, tolerance(worker.name))
             for worker, logits in zip(workers[1:], others, strict=True)
         ]
         ask_all(workers, "run", lambda worker: {"seconds": 0, "least": 2})  # compiles, warms up
@@ -137,7 +154,7 @@ def peak_memory(settings: Settings, name: str) -> list[Row]:
     path, _ = weights(settings, network)
     peaks: dict[str, list[float]] = {}
     for _ in range(min(settings.rounds, MEMORY_ROUNDS)):
-        with backends(settings) as workers:
+        with backends(settings, "train") as workers:
             for worker in workers:
                 arguments = task(settings, worker.name, "train", network, batch, path)
                 worker.ask("prepare", **arguments)
@@ -173,7 +190,7 @@ def waiting(settings: Settings, root: str) -> list[Row]:
 
 def roofline(settings: Settings) -> dict[str, Any]:
     """Measures the machine's limits; flops_per_s is the better of the two frameworks'."""
-    with backends(settings) as workers:
+    with backends(settings, "train") as workers:
         ours, other = (worker.ask("roofline", dtype=settings.dtype) for worker in workers[:2])
     rates = {"ours_flops_per_s": ours["flops_per_s"], "other_flops_per_s": other["flops_per_s"]}
     return ours | rates | {"flops_per_s": max(rates.values())}
@@ -191,15 +208,22 @@ def task(
     arguments: dict[str, Any] = {"kind": kind, "config": to_json(config), "weights": weights}
     if backend in ("ours", "plain"):
         return arguments | {"folded": backend == "ours"}
+    if backend in SERVING:
+        return arguments
     return arguments | {"compile": backend == "torch.compile"}
 
 
+def tolerance(backend: str) -> float:
+    """Returns how far a backend's logits may be from ours, relative to the largest one."""
+    return NARROW_TOLERANCE if backend == "openvino" else TOLERANCE
+
+
 @functools.cache
-def weights(settings: Settings, network: str) -> tuple[str, int]:
+def weights(settings: Settings, network: str, images: int = LARGEST_BATCH) -> tuple[str, int]:
     """Returns the file of a network's weights and images, and its MACs for one image."""
     path = settings.folder / f"{network}.npz"
     config = network_config(network)
-    config.train.batch_size = LARGEST_BATCH
+    config.train.batch_size = images
     with jax_worker(settings) as worker:
         answer = worker.ask("weights", config=to_json(config), path=str(path))
     return str(path), answer["macs"]
@@ -216,13 +240,16 @@ def network_config(network: str) -> ConfigDict:
 
 
 @contextlib.contextmanager
-def backends(settings: Settings) -> Iterator[list[Worker]]:
+def backends(settings: Settings, kind: str) -> Iterator[list[Worker]]:
     """Yields fresh processes: ours first, then those that it is compared with."""
-    commands = {"ours": (JAX_SIDE, JAX_ENVIRONMENT)}
+    commands: dict[str, tuple[list[str], dict[str, str]]] = {"ours": (JAX_SIDE, JAX_ENVIRONMENT)}
     if settings.torch_python:
         command = [settings.torch_python, "-m", "benchmarks.torch_side"]
         commands |= {"torch eager": (command, {}), "torch.compile": (command, {})}
         commands |= {"torch eager, memory kept": (command, KEEPING)}
+        for name in settings.serving if kind == "inference" else ():
+            side = [settings.torch_python, "-m", "benchmarks.serving_side", name]
+            commands[name] = side, KEEPING if name == "torch frozen" else {}
     else:
         commands["plain"] = (JAX_SIDE, JAX_ENVIRONMENT)
     with contextlib.ExitStack() as stack:

@@ -34,8 +34,13 @@ from dkse_jax.training.steps import make_train_step
 STEPS = 10_000  # of the schedule, so that timed steps are in the warm-up of the learning rate
 
 
-def build(kind: str, config: str, weights: str, folded: bool) -> Task:
-    """Builds the task of a kind, train or inference, on a batch of the config's size."""
+def build(
+    kind: str, config: str, weights: str, folded: bool, merge_stem: bool | None = None
+) -> Task:
+    """Builds the task of a kind, train or inference, on a batch of the config's size.
+
+    merge_stem: of DKSENet, in training.
+    """
     settings = from_json(config)
     with np.load(weights) as file:
         arrays = dict(file)
@@ -43,7 +48,7 @@ def build(kind: str, config: str, weights: str, folded: bool) -> Task:
     images, labels = jax.device_put((arrays.pop("images")[:batch], arrays.pop("labels")[:batch]))
     variables = from_arrays(settings, arrays)
     if kind == "train":
-        return train_task(settings, variables, images, labels)
+        return train_task(settings, variables, images, labels, merge_stem)
     return inference_task(settings, variables, images, folded)
 
 
@@ -81,10 +86,18 @@ def make_forward(
     return lambda images: program(variables, images)
 
 
-def train_task(settings: ConfigDict, variables: Any, images: jax.Array, labels: jax.Array) -> Task:
+def train_task(
+    settings: ConfigDict,
+    variables: Any,
+    images: jax.Array,
+    labels: jax.Array,
+    merge_stem: bool | None,
+) -> Task:
     """Builds the task of one update by the package's train step."""
     mesh = one_device()
     model = make_model(settings, mesh)
+    if merge_stem is not None:
+        model = model.clone(merge_stem=merge_stem)
     schedule = make_schedule(settings.optimizer, STEPS)
     optimizer = make_optimizer(settings.optimizer, schedule)
     state = TrainState(

@@ -6,6 +6,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from dkse_jax import runtime
+
 
 def describe() -> dict[str, Any]:
     """Describes the machine and our versions as a JSON tree."""
@@ -13,6 +15,7 @@ def describe() -> dict[str, Any]:
         "cpu": cpu_model(),
         "cores": usable_cores(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "bfloat16": sorted(runtime.bfloat16_flags()),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         **{name: version(name) for name in ("jax", "flax", "numpy")},

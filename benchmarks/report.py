@@ -1,4 +1,4 @@
-"""Page of the results: python -m benchmarks.report runs/bench/results.json > BENCHMARKS.md"""
+"""Page of the results: python -m benchmarks.report runs/bench/*.json > BENCHMARKS.md"""
 
 import json
 import sys
@@ -9,19 +9,24 @@ from typing import Any
 from dkse_jax import markdown
 from dkse_jax.errors import UserError
 
+PACKAGES = ("python", "jax", "flax", "torch", "torchvision", "onnxruntime", "openvino")
 HEADER = ("case", "ours", "other", "its figure", "other / ours", "of peak, ours", "of peak, other")
 NOTES = """\
 Each backend runs in its own process; runs are interleaved, never concurrent. Times are medians over
 rounds; *other / ours* is the median of the ratios per round, with the smallest and the largest.
-Against the best backend of PyTorch the smallest ratio counts. All backends have the same weights
-and images; before timing, their logits are checked to be equal to 1e-4 of the largest one. PyTorch
-uses channels_last; its BatchNorm is folded for inference, as ours is. *plain* is our own
-`ops=plain`, not folded. resnet50 and vgg16 of PyTorch are torchvision's; best and figure10,
-variants of the paper's network, are written in PyTorch for this comparison. A train step is the
-forward pass, with dropout where the network has it, the gradients, their clipping and the update.
-Our programs let glibc keep the memory that a step frees (dkse_jax/runtime.py); PyTorch runs with
-default settings and, as *memory kept*, with the same setting in GLIBC_TUNABLES. Peak memory is the
-maximum of the resident memory of a process during three train steps after two, the median of three
+All backends have the same weights and images; before timing, their logits are checked to be equal
+to 1e-4 of the largest one, those of OpenVINO in its own choice of precision (*openvino*) to 0.05.
+In bfloat16 PyTorch has autocast; the serving backends are in both tables, so that the faster of
+ours can be put beside them. *torch frozen* is TorchScript, frozen and optimised for inference, with
+the memory setting below; ONNX Runtime and OpenVINO get the network of PyTorch exported to ONNX, its
+BatchNorm folded. PyTorch uses channels_last; its BatchNorm is folded for inference, as ours is.
+*plain* is our own `ops=plain`, not folded. resnet50 and vgg16 of PyTorch are torchvision's; best
+and figure10, variants of the paper's network, are written in PyTorch for this comparison. A train
+step is the forward pass, with dropout where the network has it, the gradients, their clipping and
+the update. Our programs let glibc keep the memory that a step frees (dkse_jax/runtime.py); PyTorch
+runs with default settings and, as *memory kept*, with the same setting in GLIBC_TUNABLES. Peak
+memory is the maximum of the resident memory of a process during three train steps after two, the
+median of three
 such processes; on an accelerator, the allocated memory."""
 PEAK_NOTE = """\
 *of peak* is the rate of a case as a share of the largest rate of a matrix product above. Operations
@@ -29,35 +34,33 @@ are those of direct convolution (2 for each multiply-accumulate, three times tha
 Winograd convolution needs fewer, so a share can exceed 100 %."""
 
 
-def page(results: dict[str, Any]) -> str:
-    """Formats BENCHMARKS.md from the content of a results.json."""
-    machine, roofline = results["machine"], results["roofline"]
-    versions = [
-        f"{name} {machine[name]}"
-        for name in ("python", "jax", "flax", "torch", "torchvision")
-        if name in machine
-    ]
+def page(runs: Sequence[dict[str, Any]]) -> str:
+    """Formats BENCHMARKS.md from the contents of results.json files, one for each dtype."""
+    machine, roofline = runs[0]["machine"], runs[0]["roofline"]
+    versions = [f"{name} {machine[name]}" for name in PACKAGES if name in machine]
+    products = ", ".join(machine["bfloat16"]) or "none: model.dtype=bfloat16 is float32 here"
+    dates = sorted({run["date"][:10] for run in runs})
     lines = [
         "# Benchmarks",
         "",
-        f"`make bench`, {results['date'][:10]}: {results['dtype']}, 299 pixels where a case names"
-        " no others.",
+        f"`make bench`, {' and '.join(dates)}: 299 pixels where a case names no others. The"
+        " strongest other backend of each case comes first.",
         "",
         f"- {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB,"
         f" {machine['system']}; {roofline['backend']} ({roofline['device']})",
+        f"- products of bfloat16: {products}",
         f"- {', '.join(versions)}",
-        f"- largest rates measured in the same run: matrix product {results['dtype']}"
-        f" {matrix_products(results)} GFLOP/s, memory read and written"
-        f" {roofline['bytes_per_s'] / 1e9:,.1f} GB/s",
-        f"- load of the machine before the run: {machine['load_before']}",
-        "",
-        table(results),
-        "",
-        NOTES,
-        "",
-        PEAK_NOTE,
     ]
-    return "\n".join(lines)
+    lines += [
+        f"- largest rates measured in the run of {run['dtype']}: matrix product"
+        f" {matrix_products(run)} GFLOP/s, memory read and written"
+        f" {run['roofline']['bytes_per_s'] / 1e9:,.1f} GB/s; load of the machine before it:"
+        f" {run['machine']['load_before']}"
+        for run in runs
+    ]
+    for run in runs:
+        lines += ["", f"## {run['dtype']}", "", table(run)]
+    return "\n".join([*lines, "", NOTES, "", PEAK_NOTE])
 
 
 def matrix_products(results: dict[str, Any]) -> str:
@@ -71,7 +74,11 @@ def matrix_products(results: dict[str, Any]) -> str:
 def table(results: dict[str, Any]) -> str:
     """Formats the rows as a Markdown table."""
     peak = results["roofline"]["flops_per_s"]
-    rows = [cells(row, peak) for row in results["rows"]]
+    cases = [row["case"] for row in results["rows"]]
+    strongest_first = sorted(
+        results["rows"], key=lambda row: (cases.index(row["case"]), row.get("ratio", 0))
+    )
+    rows = [cells(row, peak) for row in strongest_first]
     return markdown.table(HEADER, rows, numbers=(1, 3, 4, 5, 6))
 
 
@@ -112,17 +119,18 @@ def share(value: float) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Prints the page; raises UserError for another file."""
-    if len(arguments) != 1:
-        raise UserError(
-            "name one results.json: python -m benchmarks.report runs/bench/results.json"
-        )
-    try:
-        results = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-        print(page(results))
-    except OSError as error:
-        raise UserError(f"{arguments[0]} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{arguments[0]} is not the results.json of a benchmark") from error
+    if not arguments:
+        raise UserError("name a results.json: python -m benchmarks.report runs/bench/results.json")
+    runs = []
+    for file in arguments:
+        try:
+            runs.append(json.loads(Path(file).read_text(encoding="utf-8")))
+            page(runs[-1:])
+        except OSError as error:
+            raise UserError(f"{file} cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{file} is not the results.json of a benchmark") from error
+    print(page(runs))
 
 
 if __name__ == "__main__":

@@ -44,7 +44,15 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, (out / "worker.log").open("w") as log:
         settings = cases.Settings(
-            tuple(names), torch_python, published, rounds, data_root, dtype, Path(folder), log
+            tuple(names),
+            torch_python,
+            published,
+            rounds,
+            data_root,
+            dtype,
+            Path(folder),
+            log,
+            tuple(name for name, package in cases.SERVING.items() if package in described),
         )
         planned = cases.plan(settings)
         if described["load_before"] > 0.5:
@@ -71,11 +79,11 @@ def run(
 
 
 TORCH_VERSIONS = """
-import importlib.util, json, platform, torch
+import importlib, importlib.util, json, platform, torch
 versions = {"torch": f"{torch.__version__} (Python {platform.python_version()})"}
-if importlib.util.find_spec("torchvision"):
-    import torchvision
-    versions["torchvision"] = torchvision.__version__
+for name in ("torchvision", "onnxruntime", "openvino"):
+    if importlib.util.find_spec(name):
+        versions[name] = importlib.import_module(name).__version__
 print(json.dumps(versions))
 """
 

@@ -63,9 +63,14 @@ def reuse_memory() -> None:
         _glibc("mallopt", -1, -1)  # M_TRIM_THRESHOLD: free memory is kept
 
 
+def bfloat16_flags() -> set[str]:
+    """Returns the processor's kinds of products of bfloat16, known on Linux on x86 alone."""
+    return BFLOAT16_FLAGS & set(CPU_INFO.read_text().split()) if CPU_INFO.exists() else set()
+
+
 def multiplies_bfloat16() -> bool:
-    """Returns whether the processor has products of bfloat16, known on Linux on x86 alone."""
-    return CPU_INFO.exists() and not BFLOAT16_FLAGS.isdisjoint(CPU_INFO.read_text().split())
+    """Returns whether the processor has products of bfloat16."""
+    return bool(bfloat16_flags())
 
 
 def return_free_memory() -> None:

@@ -1,6 +1,8 @@
 """The setup of a run from its config and data: everything that no step changes."""
 
 import dataclasses
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +51,11 @@ class Setup:
     last_step: int
     evaluate_every: int
 
-    def fresh_state(self) -> TrainState:
-        """Builds the state before the first step; to be traced."""
-        return create_state(self.model, self.optimizer, self.transform.size, self.config.seed)
+    @cached_property
+    def fresh_state(self) -> Callable[[], TrainState]:
+        """Builds the state before the first step; to be traced, which happens once."""
+        size, seed = self.transform.size, self.config.seed
+        return jax.jit(lambda: create_state(self.model, self.optimizer, size, seed))
 
     def abstract_state(self) -> TrainState:
         """Returns the shapes, dtypes and shardings of every state."""

@@ -111,6 +111,31 @@ def test_published_networks_are_compared_where_there_is_torchvision(
     assert (sentence in capsys.readouterr().out) == (not torchvision)
 
 
+def test_serving_backends_take_part_in_inference_alone(monkeypatch):
+    started = []
+
+    def worker(name, command, log, environment):
+        started.append((name, command[2:]))
+        return contextlib.nullcontext(name)
+
+    monkeypatch.setattr(cases, "Worker", worker)
+    found = settings(torch_python="python", serving=("torch frozen", "openvino"))
+    eager = ["ours", "torch eager", "torch.compile", "torch eager, memory kept"]
+    with cases.backends(found, "train") as names:
+        assert names == eager
+    with cases.backends(found, "inference") as names:
+        assert names == [*eager, "torch frozen", "openvino"]
+    assert started[-1] == ("openvino", ["benchmarks.serving_side", "openvino"])
+
+
+def test_only_what_may_compute_in_bfloat16_may_differ_more():
+    ours, other = np.ones((1, 2)), np.full((1, 2), 1.01)
+    check_logits(ours, other, "openvino", cases.tolerance("openvino"))
+    for exact in ("openvino float32", "onnxruntime", "torch frozen", "torch eager"):
+        with pytest.raises(UserError, match="more than 1e-04"):
+            check_logits(ours, other, exact, cases.tolerance(exact))
+
+
 def test_the_time_left_follows_the_pace():
     planned = [Case("a", 10, list), Case("b", 20, list), Case("c", 30, list)]
     assert left(planned, 0, 0) == 60
@@ -145,7 +170,7 @@ class Backend:
 @pytest.fixture
 def backends(monkeypatch):
     backends = [Backend("ours 2"), Backend("other 3"), Backend("other 5")]
-    monkeypatch.setattr(cases, "backends", lambda settings: contextlib.nullcontext(backends))
+    monkeypatch.setattr(cases, "backends", lambda settings, kind: contextlib.nullcontext(backends))
     monkeypatch.setattr(cases, "weights", lambda settings, variant: ("w.npz", 10**9))
     return backends
 

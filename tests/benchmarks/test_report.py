@@ -16,6 +16,7 @@ RESULTS = {
         "cpu": "A processor",
         "cores": 2,
         "memory_gib": 23.5,
+        "bfloat16": ["amx_bf16", "avx512_bf16"],
         "system": "Linux x86_64",
         "python": "3.12.1",
         "jax": "0.12",
@@ -73,8 +74,10 @@ def test_the_table():
 
 
 def test_the_page_names_the_machine_and_the_date():
-    text = page(RESULTS)
-    assert "2026-01-31: float32" in text
+    text = page([RESULTS])
+    assert "2026-01-31: 299 pixels" in text
+    assert "products of bfloat16: amx_bf16, avx512_bf16\n" in text
+    assert "## float32" in text
     assert "A processor, 2 cores, 23.5 GiB, Linux x86_64; cpu (cpu)" in text
     assert (
         "python 3.12.1, jax 0.12, flax 0.12.12, torch 2.13 (Python 3.11), torchvision 0.28" in text
@@ -84,11 +87,29 @@ def test_the_page_names_the_machine_and_the_date():
     assert table(RESULTS) in text
 
 
+def test_the_strongest_backend_of_a_case_comes_first():
+    train, *others = RESULTS["rows"]
+    weaker = train | {"other": "torch.compile", "ratio": 3.0}
+    stronger = train | {"other": "torch eager, memory kept", "ratio": 1.1}
+    lines = table(RESULTS | {"rows": [weaker, train, stronger, *others]}).splitlines()[2:]
+    found = [line.split("|")[3].strip() for line in lines]
+    assert found[:3] == ["torch eager, memory kept", "torch eager", "torch.compile"]
+    assert [line.split("|")[1].strip() for line in lines[3:]] == ["memory", "start", "input"]
+
+
+def test_a_page_of_both_dtypes():
+    narrow = RESULTS | {"dtype": "bfloat16", "machine": RESULTS["machine"] | {"bfloat16": []}}
+    text = page([RESULTS, narrow])
+    assert text.index("## float32") < text.index("## bfloat16")
+    assert text.count(table(RESULTS)) == 2
+    assert "none: model.dtype=bfloat16 is float32 here" in page([narrow])
+
+
 def test_the_command(tmp_path, capsys):
     file = tmp_path / "results.json"
     file.write_text(json.dumps(RESULTS))
     main([str(file)])
-    assert capsys.readouterr().out == page(RESULTS) + "\n"
+    assert capsys.readouterr().out == page([RESULTS]) + "\n"
     file.write_text("{}")
     with pytest.raises(UserError, match=r"is not the results\.json of a benchmark"):
         main([str(file)])
@@ -105,7 +126,7 @@ def test_the_command(tmp_path, capsys):
         (["benchmarks", "--dtype=float16"], '--dtype has no "float16"; did you mean "bfloat16"?'),
         (["benchmarks", "--torch-python=/none"], "which cannot be run: No such file or directory"),
         (["benchmarks", "--data-root=/none"], 'the folder "/none" does not exist'),
-        (["benchmarks.report"], "name one results.json"),
+        (["benchmarks.report"], "name a results.json"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_code_2(arguments, sentence):

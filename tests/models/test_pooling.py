@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dkse_jax.models.pooling import adaptive_average_pool, average_pool, max_pool
+from dkse_jax.models.pooling import adaptive_average_pool, average_pool
+from dkse_jax.ops.max_pool import max_pool
 
 pytestmark = pytest.mark.usefixtures("optimised")
 

@@ -12,7 +12,7 @@ from dkse_jax.data.sources.scanning import Scan
 from dkse_jax.errors import UserError, nearest
 
 _SUGGESTIONS = 20  # cells for which a close file name is searched: slow among many files
-_WINDOWS = re.compile("[A-Za-z]:/|//")  # the beginning of an absolute path, with "/" for "\\"
+WINDOWS_ROOT = re.compile("[A-Za-z]:/|//")  # the beginning of an absolute path, with "/" for "\\"
 
 
 class FileNames:
@@ -62,7 +62,7 @@ class FileNames:
 
     def _respelt(self, cell: str) -> str:
         path = cell.strip().replace("\\", "/")
-        if _WINDOWS.match(path) or (path.startswith("/") and not os.path.lexists(path)):
+        if WINDOWS_ROOT.match(path) or (path.startswith("/") and not os.path.lexists(path)):
             return self._moved(cell, path)
         root, real_root = self._roots
         full = os.path.normpath(os.path.join(root, self._folder, path))
@@ -105,7 +105,7 @@ class FileNames:
     def _folded(self, cell: str, name: str) -> str:
         """Returns the only file whose name is equal but for its spelling; "" without one."""
         file, page = split_page(name)
-        names = sorted(self._by_key.get(_key(file), []))
+        names = sorted(self._by_key.get(folded(file), []))
         if len(names) > 1:
             raise UserError(f'names "{cell}", of which there are "{names[0]}" and "{names[1]}"')
         return f"{names[0]}#{page}" if names and page > 1 else "".join(names)
@@ -114,7 +114,7 @@ class FileNames:
     def _by_key(self) -> dict[str, list[str]]:
         names = collections.defaultdict(list)
         for name in self._found.files:
-            names[_key(name)].append(name)
+            names[folded(name)].append(name)
         return dict(names)
 
     def _close(self, name: str) -> str:
@@ -130,5 +130,6 @@ def _inside(folder: str, path: str) -> str:
     return path[len(start) :] if path.startswith(start) else ""
 
 
-def _key(name: str) -> str:
+def folded(name: str) -> str:
+    """Returns what the spellings of one file name have in common."""
     return "/".join(clean(part).casefold() for part in name.split("/"))

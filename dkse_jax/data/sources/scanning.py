@@ -1,7 +1,9 @@
 """Search of a folder for files: links within it are followed, hidden files are counted."""
 
 import dataclasses
+import operator
 import os
+from collections.abc import Iterator
 
 from dkse_jax.data.names import nfc, split_page
 from dkse_jax.data.sources.left_out import LeftOut, Reason
@@ -59,6 +61,23 @@ def scan(root: str, report: Report) -> Scan:
         UserError: the folder itself cannot be read.
     """
     found = Scan(root)
+    found.files.update(walk(found, report))
+    return found
+
+
+def walk(found: Scan, report: Report) -> Iterator[tuple[str, str]]:
+    """Yields (id, path) of each visible file of `scan`; fills the rest of `found`, not its files.
+
+    Memory grows with the number of folders and with the largest folder, not with that of all files.
+
+    Args:
+        found: new, of the folder to search.
+        report: as of `scan`.
+
+    Raises:
+        UserError: as `scan`.
+    """
+    root = found.root
     real_root = os.path.realpath(root)
     pending = [("", root, real_root)]  # prefix of its ids, path, real path
     links: list[tuple[str, str, str]] = []  # to folders: id, path, real path
@@ -77,20 +96,32 @@ def scan(root: str, report: Report) -> Scan:
         entered.add(real)
         try:
             with os.scandir(folder) as entries:
-                ordered = sorted(entries, key=lambda entry: entry.name)
+                # A million entries take three times the memory of their names.
+                kinds = ((one.name, None if _is_plain(one) else one) for one in entries)
+                ordered = sorted(kinds, key=operator.itemgetter(0), reverse=True)
         except OSError as error:
             mistake = f'the folder "{folder}" cannot be read: {error.strerror}'
             (report if prefix else refuse)(mistake)
             found.folders.discard(prefix[:-1])  # it is not known to be empty
             continue
-        for entry in ordered:
-            name = prefix + nfc(entry.name)
-            if _is_hidden(entry.name):
+        spelt = not all(name.isascii() for name, _ in ordered)  # else no two are one in NFC
+        names: set[str] = set()
+        while ordered:
+            base, entry = ordered.pop()
+            name = prefix + nfc(base)
+            if is_hidden(base):
                 _count_hidden(entry, name, found.left_out)
-            elif name in found.files or name in found.folders:
+                continue
+            if name in names:
                 report(f'"{root}" has "{name}" twice, in two Unicode spellings')
                 found.left_out.add(Reason.REFUSED, name)
+                continue
+            if spelt:
+                names.add(name)
+            if entry is None:
+                yield name, os.path.join(folder, base)
             elif mistake := _mistake_of_link(entry, real_root):
+                names.discard(name)
                 report(mistake)
                 found.left_out.add(Reason.REFUSED, name)
             elif entry.is_symlink() and os.path.isdir(entry.path):
@@ -98,22 +129,27 @@ def scan(root: str, report: Report) -> Scan:
             elif not entry.is_symlink() and entry.is_dir():
                 found.folders.add(name)
                 pending.append((f"{name}/", entry.path, os.path.join(real, entry.name)))
-            elif os.path.isfile(entry.path) if entry.is_symlink() else entry.is_file():
-                found.files[name] = entry.path
+            elif entry.is_symlink() and os.path.isfile(entry.path):
+                yield name, entry.path
             else:
+                names.discard(name)
                 broken = entry.is_symlink() and not os.path.exists(entry.path)
                 found.left_out.add(Reason.BROKEN if broken else Reason.SPECIAL, name)
-    return found
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Returns whether a file or folder is hidden, or of a system, by its name."""
     # "~$" begins the names of Excel's notes on who has a table open.
     return name.startswith((".", "~$")) or name.lower() in _SYSTEM or name.lower() in _SNAPSHOTS
 
 
-def _count_hidden(entry: os.DirEntry[str], name: str, counts: LeftOut) -> None:
-    """Counts a hidden file, or all files of a hidden folder."""
-    if not entry.is_dir(follow_symlinks=False):
+def _is_plain(entry: os.DirEntry[str]) -> bool:
+    return not entry.is_symlink() and entry.is_file()
+
+
+def _count_hidden(entry: os.DirEntry[str] | None, name: str, counts: LeftOut) -> None:
+    """Counts a hidden file, or all files of a hidden folder; the entry is None of a plain file."""
+    if entry is None or not entry.is_dir(follow_symlinks=False):
         counts.add(Reason.HIDDEN, name)
     elif entry.name.lower() in _SNAPSHOTS:
         counts.add(Reason.SNAPSHOT, name)

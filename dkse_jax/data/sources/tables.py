@@ -19,7 +19,7 @@ from dkse_jax.text import as_bytes
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 _DELIMITERS = ",;\t|"
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\r|\n|\Z)', re.IGNORECASE)  # of Excel
-_MARKS = (  # UTF-32 first: its mark begins as that of UTF-16
+MARKS = (  # UTF-32 first: its mark begins as that of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -218,7 +218,7 @@ def _decoded(path: str, wanted: Sequence[str]) -> str:
             content = file.read()
     except OSError as error:
         refuse(f'"{path}" cannot be read: {error.strerror}')
-    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    encoding = next((name for mark, name in MARKS if content.startswith(mark)), "utf-8")
     if encoding.startswith("utf-8") and b"\0" in content:  # a workbook, or UTF-16 without a mark
         refuse(f'"{path}" is not text in UTF-8, since it holds zero bytes: {_SAVE}')
     try:
