@@ -20,10 +20,10 @@ class Judged(NamedTuple):
 
 
 class Judge(Protocol):
-    """Makes probabilities of answers, by a fitted calibration or by none: see load_judge."""
+    """A fitted calibration, or none: see `judging.load_judge`."""
 
     remark: str  # one sentence about the calibration, such as that there is none
 
     def __call__(self, log_probabilities: np.ndarray, features: np.ndarray) -> Judged:
-        """Takes (N, K) log-probabilities and (N, C) features (pre_logits)."""
+        """Returns what is made of (N, K) log-probabilities and (N, C) `early_features`."""
         ...

@@ -34,7 +34,7 @@ class Uncalibrated:
 
 @dataclasses.dataclass
 class Calibrated:
-    """Makes probabilities, known and sets by what was fitted to val."""
+    """Answers by what was fitted to val."""
 
     remark: str
     fitted: Fitted
