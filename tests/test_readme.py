@@ -60,9 +60,10 @@ def test_links_lead_to_files_and_headings():
 
 def test_commands_have_their_flags_and_configs():
     unknown = []
-    for page, match in found(r"(?:\bpython (\w+)\.py|\bdkse-([a-z]+))((?:[^\n`\\]|\\\n)*)", 20):
+    commands = r"(?:\bpython (\w+)\.py|(?<!-)\bdkse-([a-z]+))((?:[^\n`\\]|\\\n)*)"
+    for page, match in found(commands, 20):
         flag_values = importlib.import_module(f"dkse_jax.cli.{match[1] or match[2]}").FLAGS
-        for flag, value in re.findall(r"--([\w.]+)=?([^\s\"]*)", match[3]):
+        for flag, value in re.findall(r"--([\w.-]+)=?([^\s\"]*)", match[3]):
             if flag == "config":
                 file, _, variant = value.partition(":")
                 exists = (ROOT / file).is_file() or (ROOT / f"dkse_jax/configs/{file}.py").is_file()
