@@ -15,6 +15,7 @@ from dkse_jax.console import log
 from dkse_jax.data.pipeline import Batch, training_batches
 from dkse_jax.data.sources import load_splits
 from dkse_jax.distributed import processes, signals, watch
+from dkse_jax.evaluation.card import write_card
 from dkse_jax.files import expanded, locked
 from dkse_jax.inference import Forward, make_forward
 from dkse_jax.training.estimate import announce, eval_command
@@ -109,6 +110,8 @@ def train(
                     profile=profile,
                 )
     log(f"done: {eval_command(workdir, plan.splits)}")
+    if processes.is_first():
+        write_card(workdir)
     return on_val
 
 
