@@ -211,7 +211,7 @@ def check_parser(place: Place) -> None:
 
 
 def check_prezi3(place: Place) -> None:
-    """Reads a page by iiif-prezi3, which keeps its annotations whole but for the spelling of ids."""
+    """Reads a page by iiif-prezi3, which keeps its annotations but for the ids of canvases."""
     paths = sorted((place.folder / "OUT" / "annotations").glob("*.json"))
     for path in paths:
         found = read(place, "iiif_prezi3", "iiif", str(path))
