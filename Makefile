@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 UV := $(shell command -v uv)
 INSTALL := $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/python -m pip install) --quiet
 
-.PHONY: demo test check docs lock faults bench bench-device scale interop clean
+.PHONY: demo test check docs lock faults bench bench-device bench-predict scale interop clean
 
 demo: $(VENV)/installed
 	$(BIN)/python train.py --config=configs/demo.py --workdir=runs/demo
@@ -47,6 +47,9 @@ interop: $(VENV)/installed
 
 bench-device: $(VENV)/installed
 	$(BIN)/python -m benchmarks.on_device $(if $(TORCH_PYTHON),--torch-python=$(TORCH_PYTHON))
+
+bench-predict: $(VENV)/installed
+	$(BIN)/python -m benchmarks.predicting $(if $(TORCH_PYTHON),--torch-python=$(TORCH_PYTHON))
 
 scale: $(VENV)/installed
 	$(BIN)/python -m benchmarks.scale_of_devices

@@ -64,7 +64,7 @@ def early_features(stages: Any, image_size: int) -> jax.Array:
 
     They are the mean and the standard deviation over each channel of the last map that has a fifth
     of the image's resolution: deeper ones keep only what distinguishes the classes, and pre_logits
-    hardly tell a blank page from a picture.
+    hardly separate a blank page from a picture.
 
     Args:
         stages: the named stages of a network, in order.

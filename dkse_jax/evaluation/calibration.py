@@ -2,7 +2,7 @@
 
 Every estimate is a share of pictures, as the accuracy and the calibration error are, so that each
 picture of val counts once. Pictures of a group (a book) are not independent: what is measured on
-pictures that a fit has not seen leaves out whole groups, and the number of pictures that would tell
+pictures that a fit has not seen leaves out whole groups, and the number of pictures that would show
 as much if they were independent replaces their number.
 """
 

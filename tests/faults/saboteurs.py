@@ -3,6 +3,7 @@
 A test that is given a saboteur must fail under it (see `runs.must_fail`).
 """
 
+import contextlib
 import os
 import random
 
@@ -73,8 +74,6 @@ class _Entries(list):
 
 def signals_unheard() -> None:
     """Signals are looked for between two steps only."""
-    import contextlib
-
     from dkse_jax import interrupts
 
     interrupts.interruptible = contextlib.nullcontext
@@ -82,8 +81,6 @@ def signals_unheard() -> None:
 
 def failed_saves_unnoticed() -> None:
     """A save that fails is passed over."""
-    import contextlib
-
     from dkse_jax.errors import UserError
     from dkse_jax.workdir import checkpoint
 
@@ -136,3 +133,45 @@ def rows_of_the_other() -> None:
 
     whole = sharding.local_indices
     sharding.local_indices = lambda mesh, size: (whole(mesh, size) + size // 2) % size
+
+
+def rows_forgotten() -> None:
+    """A prediction that goes on does not look for the rows that are on the disk."""
+    from dkse_jax.prediction.journal import Journal
+
+    Journal.index = lambda self, item: -1
+
+
+def failed_rows_dropped() -> None:
+    """A file that cannot be read has no row."""
+    from dkse_jax.prediction import run
+
+    whole = run.streamed
+
+    @contextlib.contextmanager
+    def streamed(*arguments):
+        with whole(*arguments) as write:
+            yield lambda row: write(row) if row.status == "ok" else None
+
+    run.streamed = streamed
+
+
+def next_row_instead() -> None:
+    """A file that cannot be read has the numbers of the file before it."""
+    import dataclasses
+
+    from dkse_jax.prediction import run
+
+    whole = run.rows_of
+
+    def rows_of(*arguments):
+        last = None
+        for rows in whole(*arguments):
+            named = []
+            for row in rows:
+                if row.status == "ok" or last is None:
+                    last = row
+                named.append(dataclasses.replace(last, file=row.file, stamp=row.stamp))
+            yield named
+
+    run.rows_of = rows_of

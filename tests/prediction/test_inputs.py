@@ -148,7 +148,8 @@ def test_a_listed_file_that_cannot_be_read_keeps_its_row(scans, tmp_path):
         (f"{str(tmp_path)[1:]}/out.jpg", "it does not exist"),
     ]
     Image.new("RGB", (4, 4)).save(tmp_path / "out.jpg")
-    last = list_items(["scans"], ["scans/list.txt"], refuse).items[-1]
+    first, *_, last = list_items(["scans"], ["scans/list.txt"], refuse).items
+    assert first.file == "b/1.jpg"
     assert last.reason == f'it lies outside of "{scans}", which was named'
     assert ".." not in last.file
 
