@@ -19,6 +19,7 @@ from dkse_jax.prediction.publish import Options, in_decimals, is_written, number
 from dkse_jax.prediction.row import Row
 
 FOLDER, INDEX = "annotations", "index.csv"
+_CONTEXT = "http://iiif.io/api/presentation/3/context.json"
 _WRITTEN, _BELOW = "written", "not known or not probable enough"
 _WITHOUT = "of pictures that no manifest shows"
 
@@ -58,7 +59,10 @@ def _write_page(folder: Path, canvas: str, row: Row, options: Options) -> str:
 
 
 def annotation_page(canvas: str, row: Row, options: Options) -> dict[str, Any]:
-    """Returns the page of a canvas: the class as a tag, and the URI of its term if it has one."""
+    """Returns the page of a canvas: the class as a tag, and the URI of its term if it has one.
+
+    The ids of the canvas and of the term are as they are given, letter by letter.
+    """
     label = options.label(row.class_name)
     shown = f"{label}, probability {in_decimals(probability(row))}"
     tag = {"type": "TextualBody", "value": label, "purpose": "tagging", "format": "text/plain"}
@@ -67,12 +71,11 @@ def annotation_page(canvas: str, row: Row, options: Options) -> dict[str, Any]:
     if term is not None:  # by itself, since viewers show each body of a tagging as a tag
         body = {"type": "SpecificResource", "source": term.uri}
         annotations.append(_annotation(canvas, "classifying", body, shown))
-    written = f"{options.software}, weights {options.model}, {options.date}"
     return {
-        "@context": "http://iiif.io/api/presentation/3/context.json",
+        "@context": _CONTEXT,
         "id": _id(canvas, "page"),
         "type": "AnnotationPage",
-        "label": {"en": [written]},
+        "label": {"en": [f"{options.software}, weights {options.model}, {options.date}"]},
         "items": annotations,
     }
 
@@ -81,8 +84,8 @@ def _annotation(canvas: str, motivation: str, body: dict[str, str], label: str) 
     return {
         "id": _id(canvas, motivation),
         "type": "Annotation",
-        "motivation": motivation,
         "label": {"en": [label]},
+        "motivation": motivation,
         "body": body,
         "target": canvas,
     }
