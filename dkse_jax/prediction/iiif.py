@@ -54,7 +54,9 @@ def _write_page(folder: Path, canvas: str, row: Row, options: Options) -> str:
     """Writes the page of a canvas; returns the name of its file."""
     page = annotation_page(canvas, row, options)
     path = folder / f"{page['id'].removeprefix('urn:uuid:')}.json"
-    path.write_text(json.dumps(page, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(page, ensure_ascii=False, indent=1) + "\n", encoding="utf-8", newline="\n"
+    )
     return path.name
 
 

@@ -81,7 +81,7 @@ def begin(out: Path, trained: "Trained") -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             with replacing(path, shared=True) as draft:  # parts may begin at the same time
-                draft.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+                draft.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8", newline="\n")
             return
     if changed := _differences(_read(path), facts):
         raise UserError(
