@@ -72,7 +72,11 @@ def _discard(stream: TextIO) -> None:
 
 
 def with_progress[T](
-    items: Iterable[T], total: int, doing: str, size: Callable[[T], int] = lambda item: 1
+    items: Iterable[T],
+    total: int,
+    doing: str,
+    size: Callable[[T], int] = lambda item: 1,
+    unit: str = "",
 ) -> Iterator[T]:
     """Yields the items, with a progress line on stderr once that takes longer than two seconds.
 
@@ -81,6 +85,7 @@ def with_progress[T](
         total: the sum of their sizes.
         doing: the beginning of the line, such as "painting pictures".
         size: of an item, such as the number of images of a batch.
+        unit: of the sizes, to show how many a second are done; "" to show none.
     """
     start = shown = time.monotonic()
     done, begun = 0, False
@@ -89,7 +94,9 @@ def with_progress[T](
             done += size(item)
             now = time.monotonic()
             if now - start > 2 and (now - shown > 1 or done == total):
-                line = f"{doing}: {done} of {total}, {time_left(now - start, done, total - done)}"
+                rate = f"{done / (now - start):.1f} {unit}/s, " if unit else ""
+                rest = time_left(now - start, done, total - done)
+                line = f"{doing}: {done} of {total}, {rate}{rest}"
                 say(f"\r{line} left".ljust(72), sys.stderr, end="")
                 shown, begun = now, True
             yield item

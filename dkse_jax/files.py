@@ -139,17 +139,21 @@ def cache_folder(name: str) -> Path:
 
 
 @contextlib.contextmanager
-def locked(workdir: Path) -> Iterator[None]:
+def locked(workdir: Path, name: str = "") -> Iterator[None]:
     """Locks a workdir, which is created if it is new, against other processes.
 
     The system releases the lock when its owner ends in any way.
+
+    Args:
+        workdir: the folder.
+        name: of the folder in errors; by default --workdir=FOLDER.
 
     Raises:
         UserError: another process, which it names, has the lock.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     with (workdir / LOCK_FILE).open("a+", encoding="utf-8") as file:
-        _take(file.fileno(), workdir)
+        _take(file.fileno(), name or f"--workdir={workdir}")
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
@@ -160,22 +164,21 @@ def check_unlocked(workdir: Path) -> None:
     """Raises UserError if another process has a workdir's lock; creates nothing."""
     if (workdir / LOCK_FILE).exists():
         with (workdir / LOCK_FILE).open(encoding="utf-8") as file:
-            _take(file.fileno(), workdir)
+            _take(file.fileno(), f"--workdir={workdir}")
 
 
-def _take(descriptor: int, workdir: Path) -> None:
+def _take(descriptor: int, name: str) -> None:
     """Takes the lock for as long as the file is open."""
     try:
         taken = try_lock(descriptor)
     except OSError as error:
         raise UserError(
-            f"--workdir={workdir} is on a file system without locks ({error.strerror}); name a"
-            " folder elsewhere"
+            f"{name} is on a file system without locks ({error.strerror}); name a folder elsewhere"
         ) from error
     if not taken:
         owner = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
         raise UserError(
-            f"--workdir={workdir} is in use by {owner or 'another process'}; name a new folder, or"
+            f"{name} is in use by {owner or 'another process'}; name a new folder, or"
             " wait for it to end"
         )
 

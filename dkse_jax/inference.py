@@ -7,6 +7,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -23,15 +24,18 @@ from dkse_jax.sharding import (
 )
 from dkse_jax.tiles import over_images, packed
 
-Classify = Callable[..., jax.Array]
+Classify = Callable[..., Any]
 Forward = Callable[[Any], Classify]
 
 
-def make_forward(model: nn.Module, transform: Transform, mesh: Mesh) -> Forward:
+def make_forward(
+    model: nn.Module, transform: Transform, mesh: Mesh, *, features: bool = False
+) -> Forward:
     """Returns forward(variables) -> classify(images).
 
     `forward` replicates the weights on the mesh and folds them once. `classify` is jitted: uint8
-    (B, S, S, 3) to log-probabilities (B, K); B is a multiple of the number of devices.
+    (B, S, S, 3) to log-probabilities (B, K), or with `features` to a tuple of these and of
+    `early_features` (B, C), both float32; B is a multiple of the number of devices.
     """
     whole = replicated(mesh)
 
@@ -41,15 +45,36 @@ def make_forward(model: nn.Module, transform: Transform, mesh: Mesh) -> Forward:
         out_shardings=whole,
         compiler_options=model.target.compiler_options,
     )
-    def classify(folded: dict[str, Any], images: jax.Array) -> jax.Array:
-        logits, _ = model.apply(folded, normalise(images, transform), train=False)
-        return jax.nn.log_softmax(logits)
+    def classify(folded: dict[str, Any], images: jax.Array) -> Any:
+        logits, stages = model.apply(folded, normalise(images, transform), train=False)
+        if not features:
+            return jax.nn.log_softmax(logits)
+        described = early_features(stages, images.shape[1])
+        return jax.nn.log_softmax(logits.astype(jnp.float32)), described
 
     def forward(variables: dict[str, Any]) -> Classify:
         variables = jax.device_put(variables, whole)
         return partial(classify, fold(model, variables, transform.size))
 
     return forward
+
+
+def early_features(stages: Any, image_size: int) -> jax.Array:
+    """Returns float32 (B, C) features that differ where images are of another kind than art.
+
+    They are the mean and the standard deviation of each channel of the last map that has a fifth of
+    the image's resolution. Deeper ones, and pre_logits most of all, keep what distinguishes the
+    classes alone: blank or printed pages are not far from these in them.
+
+    Args:
+        stages: the named stages of a network, in order.
+        image_size: pixels along the image.
+    """
+    maps = [x for x in stages.values() if x.ndim == 4]
+    fine = [x for x in maps if 5 * x.shape[1] >= image_size]
+    x = (fine or maps[:1])[-1].astype(jnp.float32)
+    mean, square = x.mean(axis=(1, 2)), (x * x).mean(axis=(1, 2))
+    return jnp.concatenate([mean, jnp.sqrt(jnp.maximum(square - mean * mean, 0))], axis=1)
 
 
 def mean_of_views(results: np.ndarray) -> np.ndarray:

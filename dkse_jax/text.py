@@ -31,14 +31,16 @@ def as_bytes(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
-def csv_text(header: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
+def csv_text(
+    header: Sequence[str], rows: Iterable[Sequence[str | int]], delimiter: str = ","
+) -> str:
     """Formats a table as CSV of plain texts that no spreadsheet evaluates as a formula.
 
     As in spreadsheets themselves, an apostrophe before the first character prevents that (OWASP,
     CSV Injection).
     """
     file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows(
+    csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows(
         [_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in (header, *rows)
     )
     return file.getvalue()

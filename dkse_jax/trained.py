@@ -183,6 +183,15 @@ class Trained(Run):
         """
         return make_forward(self.network, self.transform, self.mesh)(self.variables)
 
+    @cached_property
+    def answers(self) -> Callable[[ArrayLike], tuple[jax.Array, jax.Array]]:
+        """Maps uint8 (B, S, S, 3) to log-probabilities (B, K) and features (B, C), float32.
+
+        Jitted, see `make_forward`; B is a multiple of the number of devices. The squares are of
+        `transform.view`, or of `transform.tiles`, whose results the caller averages over an image.
+        """
+        return make_forward(self.network, self.transform, self.mesh, features=True)(self.variables)
+
     def _jitted(self, run: Callable[..., jax.Array]) -> Callable[[jax.Array], jax.Array]:
         whole, split = sharding.replicated(self.mesh), sharding.batch_sharding(self.mesh)
         jitted = jax.jit(

@@ -36,7 +36,8 @@ def run(
     Args:
         main: the command, without arguments.
         flag_values: its flags; one named config is of `config_flags.DEFINE_config_file`.
-        positional: flags that may also be given without a name, in this order.
+        positional: flags that may also be given without a name, in this order; one that takes
+            several values takes all that are left.
     """
     claim_descriptors()
     for stream in (sys.stdout, sys.stderr):  # for what libraries print
@@ -124,7 +125,10 @@ def _parse(
             raise
         raise UserError("the config file has no function get_config") from error
     for name in positional:
-        if rest and flag_values[name].value is None:
+        if isinstance(flag_values[name], flags.MultiFlag):
+            flag_values[name].value = [*(flag_values[name].value or ()), *rest]
+            rest = []
+        elif rest and flag_values[name].value is None:
             flag_values[name].value = flag_values[name].parser.parse(rest.pop(0))
     if rest:
         raise UserError(f'"{rest[0]}" is not a flag; write --name=value')

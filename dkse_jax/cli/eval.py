@@ -6,7 +6,7 @@ folder, whose classes have the names of the training classes, with a report for 
 two folders as one);
 --root=NEW --split=test on the test split of data that were moved. --on_bad_image=skip leaves out
 images that cannot be read, and lists them. --gradcam=N adds Grad-CAM overlays of N examples of each
-class.
+class. --calibrate first fits the calibration on val, as a training does at its end.
 """
 
 from pathlib import Path
@@ -39,6 +39,9 @@ ON_BAD_IMAGE = flags.DEFINE_string(
     "error or skip: what an unreadable image does; by default as in the training.",
     flag_values=FLAGS,
 )
+CALIBRATE = flags.DEFINE_bool(
+    "calibrate", False, "Whether to fit the calibration on val first.", flag_values=FLAGS
+)
 distributed_flags.define(FLAGS)
 flags.adopt_module_key_flags(distributed_flags, FLAGS)
 
@@ -50,13 +53,16 @@ def main() -> None:
 
     with distributed_flags.join_by_flags(FLAGS):
         from dkse_jax import runtime
-        from dkse_jax.evaluation.run import evaluate
+        from dkse_jax.evaluation.run import calibrate_again, evaluate
 
         runtime.configure()
+        root = Path(ROOT.value) if ROOT.value else None
+        if CALIBRATE.value:
+            calibrate_again(workdir, None if SPLIT.value == "all" else root)
         evaluate(
             workdir,
             SPLIT.value,
-            Path(ROOT.value) if ROOT.value else None,
+            root,
             gradcam=GRADCAM.value,
             stage=STAGE.value,
             on_bad_image=ON_BAD_IMAGE.value,

@@ -13,9 +13,11 @@ import numpy as np
 from dkse_jax.data.sources import Source
 from dkse_jax.errors import UserError
 from dkse_jax.evaluation import metrics, pictures
+from dkse_jax.evaluation.calibration import calibrated, ece, set_scores
 from dkse_jax.evaluation.overlays import file_names
 from dkse_jax.files import check_room, explain_disk_errors, sync
 from dkse_jax.text import as_bytes, csv_text, plain_text
+from dkse_jax.workdir.calibration_file import Calibration
 
 FILES = ("metrics.json", "confusion.csv", "confusion.png", "predictions.csv", "mistakes.png")
 SKIPPED = "skipped.csv"  # a further file, where images could not be read
@@ -49,6 +51,40 @@ def measure(
         log_probabilities, source.labels, source.groups, source.class_names, seed=seed
     )
     return {"step": step} | summary | {"skipped": skipped}
+
+
+def of_calibration(
+    calibration: Calibration | None, split: str, source: Source, log_probabilities: np.ndarray
+) -> dict[str, Any]:
+    """Returns what the calibration of the weights makes of a split, for metrics.json.
+
+    Args:
+        calibration: None if the weights have none.
+        split: its name; on val, on which it was fitted, the error is that of groups left out.
+        source: the evaluated examples.
+        log_probabilities: (N, K).
+
+    Returns:
+        calibration (a sentence); temperature, ece_calibrated, and, of the prediction sets,
+        set_coverage (share that hold the label) and set_size (mean number of classes): None where
+        nothing was fitted.
+    """
+    sentence = "uncalibrated: fit it by --calibrate"
+    if calibration is not None:
+        sentence = calibration.sentence()
+    if calibration is None or calibration.fitted is None:
+        names = ("temperature", "ece_calibrated", "set_coverage", "set_size")
+        return {"calibration": sentence, **dict.fromkeys(names)}
+    fitted = calibration.fitted
+    p = calibrated(log_probabilities, fitted.temperature)
+    sets = set_scores(p) <= fitted.set_score
+    return {
+        "calibration": sentence,
+        "temperature": fitted.temperature,
+        "ece_calibrated": fitted.errors.ece_after if split == "val" else ece(p, source.labels),
+        "set_coverage": float(sets[np.arange(len(sets)), source.labels].mean()),
+        "set_size": float(sets.sum(axis=1).mean()),
+    }
 
 
 def write_report(
@@ -187,6 +223,15 @@ def summary(result: dict[str, Any]) -> str:
         f"loss {result['loss']:.4f}{top2}, calibration error {result['ece']:.{decimals}%}",
         f"{'n':>9} {'precision':>10} {'recall':>7} {'F1':>7}  class",
     ]
+    if result.get("temperature"):
+        lines.insert(
+            2,
+            f"calibrated at temperature {result['temperature']:.3f}: calibration error"
+            f" {result['ece_calibrated']:.{decimals}%}; sets hold the class of"
+            f" {result['set_coverage']:.0%}, with {result['set_size']:.2f} classes on average",
+        )
+    elif "calibration" in result:
+        lines.insert(2, result["calibration"])
     # The name comes last, since its width on the screen is unknown.
     for name, row in result["per_class"].items():
         shares = (_share(row[key]) for key in ("precision", "recall", "f1"))

@@ -20,6 +20,7 @@ from dkse_jax.data.split_checks import caution_of_missing
 from dkse_jax.data.splits import SPLITS
 from dkse_jax.distributed import processes, watch
 from dkse_jax.errors import UserError, nearest
+from dkse_jax.evaluation.calibrate import calibrate
 from dkse_jax.evaluation.card import write_card
 from dkse_jax.evaluation.evaluate import check_finite, predict
 from dkse_jax.evaluation.gradcam import choose_stage
@@ -33,6 +34,7 @@ from dkse_jax.evaluation.overlays import (
 from dkse_jax.evaluation.report import (
     check_folder,
     measure,
+    of_calibration,
     report_folder,
     summary,
     write_report,
@@ -42,7 +44,8 @@ from dkse_jax.files import expanded
 from dkse_jax.inference import make_forward
 from dkse_jax.readable import readable
 from dkse_jax.trained import Run, Trained, read_run, restore
-from dkse_jax.workdir import description
+from dkse_jax.workdir import calibration_file, description
+from dkse_jax.workdir.calibration_file import Calibration
 from dkse_jax.workdir.checkpoint_digest import digest_of_step
 
 
@@ -74,10 +77,11 @@ def evaluate(
         mesh: the devices to run on; by default all.
 
     Returns:
-        The content of metrics.json: see `report.measure`; and seen (the number of examples that
-        the weights were trained or chosen on, which are left out but of train and val), history
-        (whether all of that is known), split, root, date (UTC), data (a digest of ids, labels,
-        groups and contents) and weights (the SHA-256 of the checkpoint's record).
+        The content of metrics.json: see `report.measure` and `report.of_calibration`; and seen (the
+        number of examples that the weights were trained or chosen on, which are left out but of
+        train and val), history (whether all of that is known), split, root, date (UTC), data (a
+        digest of ids, labels, groups and contents) and weights (the SHA-256 of the checkpoint's
+        record).
 
     Raises:
         UserError: the run, checkpoint, split, folder or stage does not exist, the data changed, or
@@ -124,6 +128,7 @@ def evaluate(
         of_counted = log_probabilities[~left_out]
     metrics = {
         **measure(counted, of_counted, run.config.seed, trained.step, len(skipped)),
+        **of_calibration(_calibration(trained), split, counted, of_counted),
         "seen": int(seen.sum()),
         "history": history_is,
         **_origin(trained, split, root, whole),
@@ -143,6 +148,40 @@ def evaluate(
         _explain(trained, folder / "gradcam", counted, of_counted, gradcam, stage)
     log(f"{split} accuracy {metrics['accuracy']:.4f}; look at {folder / 'confusion.png'}")
     return metrics
+
+
+def calibrate_again(
+    workdir: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None = None,
+    mesh: Mesh | None = None,
+) -> None:
+    """Fits the calibration of a run anew, as after an earlier version's training. Collective.
+
+    Args:
+        workdir: of the run.
+        root: the place to which the run's data were moved, if they were.
+        mesh: the devices to run on; by default all.
+
+    Raises:
+        UserError: as `calibrate.calibrate`, or the data changed.
+    """
+    run, place = read_run(workdir), None if root is None else Path(expanded(root))
+    readables = {}
+    for name in ("train", "val"):
+        _, source = choose_source(run, name, place)
+        kept_in = run.workdir if place is None else None
+        readables[name], _ = readable(kept_in, source, run.config.data, run.transform.size)
+    mesh = runtime.default_mesh() if mesh is None else mesh
+    calibrate(run.workdir, readables["train"], readables["val"], mesh, anew=True)
+
+
+def _calibration(trained: Trained) -> Calibration | None:
+    """Returns that of the weights; None, with a line, where it is missing, damaged or foreign."""
+    try:
+        return calibration_file.load(trained.workdir, digest_of_step(trained.workdir, trained.step))
+    except UserError as error:
+        log(f"{error}; until then the weights are uncalibrated")
+        return None
 
 
 def _origin(trained: Trained, split: str, root: Path | None, source: Source) -> dict[str, str]:

@@ -15,6 +15,7 @@ from dkse_jax.console import log
 from dkse_jax.data.pipeline import Batch, training_batches
 from dkse_jax.data.sources import load_splits
 from dkse_jax.distributed import processes, signals, watch
+from dkse_jax.evaluation.calibrate import calibrate
 from dkse_jax.evaluation.card import write_card
 from dkse_jax.files import expanded, locked
 from dkse_jax.inference import Forward, make_forward
@@ -82,6 +83,7 @@ def train(
             config, plan.model, plan.splits, workdir, mesh, step=step, last_step=plan.last_step
         )
         if step == plan.last_step and not unevaluated:
+            calibrate(workdir, plan.splits["train"], plan.splits["val"], mesh)
             return checkpoint.read_metrics(workdir, step)
 
         if profile:
@@ -109,6 +111,7 @@ def train(
                     unevaluated=unevaluated,
                     profile=profile,
                 )
+        calibrate(workdir, plan.splits["train"], plan.splits["val"], mesh)
     log(f"done: {eval_command(workdir, plan.splits)}")
     if processes.is_first():
         write_card(workdir)

@@ -1,6 +1,7 @@
 import sys
 
 import pytest
+from jax.experimental import multihost_utils
 
 from dkse_jax import console
 from dkse_jax.distributed import join, processes
@@ -37,6 +38,15 @@ def test_alone_a_process_is_the_first_and_agrees_with_itself(monkeypatch, import
     processes.barrier("here")
     processes.check_agreed({"the seed": "0"})
     assert ("jax" in sys.modules) == imported
+
+
+def test_a_barrier_asks_the_others_where_there_are_any(monkeypatch):
+    asked = []
+    monkeypatch.setattr(multihost_utils, "sync_global_devices", asked.append)
+    processes.barrier("alone")
+    monkeypatch.setattr(processes, "alone", lambda: False)
+    processes.barrier("together")
+    assert asked == ["together"]
 
 
 def test_the_first_difference_is_named(monkeypatch):

@@ -1,0 +1,101 @@
+"""Answers as IIIF annotations: an AnnotationPage of our own for each canvas that shows a picture.
+
+They are OUT/annotations/ID.json, to be put into the canvases of a manifest; index.csv has the
+canvas of each. Nothing of a manifest is read here.
+"""
+
+import csv
+import json
+import uuid
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import iiif_prezi3
+
+from dkse_jax.console import log
+from dkse_jax.files import explain_disk_errors, replacing
+from dkse_jax.prediction.item import Item
+from dkse_jax.prediction.publish import Options, in_decimals, is_written, numbers, probability
+from dkse_jax.prediction.row import Row
+
+FOLDER, INDEX = "annotations", "index.csv"
+_PLACEHOLDER = "urn:x-dkse-jax:placeholder"
+_WRITTEN, _BELOW = "written", "not known or not probable enough"
+_WITHOUT = "of pictures that no manifest shows"
+
+
+def write_annotations(rows: Iterable[Row], items: Iterable[Item], options: Options) -> None:
+    """Writes OUT/annotations anew: a page for each canvas with a known and probable answer.
+
+    Args:
+        rows: the answers.
+        items: the pictures of the rows, in the same order.
+        options: see `Options`; its canvases are the targets.
+    """
+    counts = Counter(dict.fromkeys((_WRITTEN, _BELOW, _WITHOUT), 0))
+    options.out.mkdir(parents=True, exist_ok=True)
+    folder = options.out / FOLDER
+    with explain_disk_errors("cannot write annotations into", folder), replacing(folder) as draft:
+        draft.mkdir(exist_ok=True)
+        with (draft / INDEX).open("w", encoding="utf-8", newline="") as file:
+            index = csv.writer(file, lineterminator="\n")
+            index.writerow(("canvas", "page", "file"))
+            for row, item in zip(rows, items, strict=True):
+                canvases = options.canvases.get(item.file, ())
+                if not canvases or not is_written(row, options):
+                    counts[_BELOW if canvases else _WITHOUT] += 1
+                for canvas in canvases if is_written(row, options) else ():
+                    index.writerow((canvas, _write_page(draft, canvas, row, options), item.file))
+                    counts[_WRITTEN] += 1
+    log(f"annotation pages: {numbers(counts)}")
+
+
+def _write_page(folder: Path, canvas: str, row: Row, options: Options) -> str:
+    """Writes the page of a canvas; returns the name of its file."""
+    page = annotation_page(canvas, row, options)
+    path = folder / f"{page['id'].removeprefix('urn:uuid:')}.json"
+    path.write_text(json.dumps(page, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    return path.name
+
+
+def annotation_page(canvas: str, row: Row, options: Options) -> dict[str, Any]:
+    """Returns the page of a canvas: the class as a tag, and the URI of its term if it has one.
+
+    The ids of a canvas and of a term are set last, as iiif_prezi3 would rewrite them.
+    """
+    label = options.label(row.class_name)
+    shown = f"{label}, probability {in_decimals(probability(row))}"
+    tag = iiif_prezi3.TextualBody(value=label, purpose="tagging", format="text/plain")
+    annotations = [_annotation(canvas, "tagging", tag, shown)]
+    term = options.terms.get(row.class_name)
+    if term is not None:  # by itself, since viewers show each body of a tagging as a tag
+        body = iiif_prezi3.SpecificResource(source=_PLACEHOLDER)
+        annotations.append(_annotation(canvas, "classifying", body, shown))
+    page = iiif_prezi3.AnnotationPage(
+        id=_id(canvas, "page"),
+        label={"en": [f"{options.software}, weights {options.model}, {options.date}"]},
+        items=annotations,
+    )
+    content = json.loads(page.json())
+    for annotation in content["items"]:
+        annotation["target"] = canvas
+        if term is not None and annotation["motivation"] == "classifying":
+            annotation["body"]["source"] = term.uri
+    return content
+
+
+def _annotation(canvas: str, motivation: str, body: Any, label: str) -> iiif_prezi3.Annotation:
+    return iiif_prezi3.Annotation(
+        id=_id(canvas, motivation),
+        motivation=motivation,
+        label={"en": [label]},
+        body=body,
+        target=_PLACEHOLDER,
+    )
+
+
+def _id(canvas: str, what: str) -> str:
+    """Returns an id that is always the same for a canvas; no address is made up."""
+    return f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, f'{canvas} {what}')}"
