@@ -20,7 +20,7 @@ class Judged(NamedTuple):
 
 
 class Judge(Protocol):
-    """A fitted calibration, or none: see `judging.load_judge`."""
+    """A fitted calibration, or none: see `load_judge`."""
 
     remark: str  # one sentence about the calibration, such as that there is none
 
