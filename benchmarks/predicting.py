@@ -80,7 +80,7 @@ def measure(out: Path, files: int) -> dict[str, Any]:
 
 
 def painted(out: Path, files: int) -> Path:
-    """Returns a folder with so many painted JPEGs; those of an earlier call are kept."""
+    """Returns a folder with `files` painted JPEGs; those of an earlier call are kept."""
     folder, kinds = out / f"painted-{files}", list(KINDS)[:CLASSES]
     for i in with_progress(range(files), files, "painting pictures"):
         path = folder / kinds[i % CLASSES] / f"{i:06}.jpg"
@@ -145,7 +145,7 @@ def one_run(command: Sequence[str | Path], out: Path) -> tuple[float, float, int
 
 
 def peak(out: Path, workdir: Path, pictures: Path, files: int) -> int:
-    """Returns the peak memory of a prediction of so many files: hard links of the pictures."""
+    """Returns the peak memory of a prediction of `files` files: hard links of the pictures."""
     folder, sources = out / f"links-{files}", sorted(pictures.rglob("*.jpg"))
     for i in range(files):
         path = folder / f"{i // IN_FOLDER:04}" / f"{i:06}.jpg"

@@ -62,9 +62,9 @@ def make_forward(
 def early_features(stages: Any, image_size: int) -> jax.Array:
     """Returns float32 (B, C) features that differ where images are of another kind than art.
 
-    They are the mean and the standard deviation over each channel of the last map that has a fifth
-    of the image's resolution: deeper ones keep only what distinguishes the classes, and pre_logits
-    hardly tell a blank page from a picture.
+    They are the mean and the standard deviation of each channel of the last map that has a fifth of
+    the image's resolution. Deeper ones, and pre_logits most of all, keep what distinguishes the
+    classes alone: blank or printed pages are not far from these in them.
 
     Args:
         stages: the named stages of a network, in order.

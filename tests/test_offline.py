@@ -1,6 +1,7 @@
-"""No command makes a connection."""
+"""No command makes a connection; check, predict and sort: see test_windows.py."""
 
 import pytest
+from PIL import Image
 
 from tests import offline
 
@@ -37,3 +38,20 @@ def test_the_namespace_has_no_way_out(tmp_path, host):
 def test_unix_sockets_are_none_of_the_network(tmp_path):
     process = offline.run(tmp_path, "-c", "import socket; a, b = socket.socketpair(); a.send(b'a')")
     assert process.returncode == 0, process.stderr
+
+
+@pytest.mark.full
+def test_training_evaluation_packing_and_tables(tmp_path):
+    workdir, pictures = tmp_path / "run", tmp_path / "pictures"
+    for name, colour in (("ink", "white"), ("oil", "red")):
+        (pictures / name).mkdir(parents=True)
+        for i in range(12):
+            Image.new("RGB", (40, 40 + i), colour).save(pictures / name / f"{i}.png")
+    for command in (
+        ("train.py", "--config=tests/faults/thin.py", f"--workdir={workdir}"),
+        ("eval.py", f"--workdir={workdir}", "--gradcam=1"),
+        ("ablate.py", "--table=counts", f"--workdir={tmp_path / 'tables'}"),
+        ("-m", "dkse_jax.cli.pack", str(pictures), str(tmp_path / "records")),
+    ):
+        process = offline.run(tmp_path, *command)
+        assert process.returncode == 0, process.stderr

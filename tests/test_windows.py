@@ -13,8 +13,10 @@ from PIL import Image
 from dkse_jax.cli.check import FLAGS as CHECK_FLAGS
 from dkse_jax.data.tools.check import check
 from dkse_jax.prediction.run import predict
+from dkse_jax.prediction.write_back import Wish
 from dkse_jax.prediction.writing import Format
 from tests import offline
+from tests.short import FULL
 
 LOCK = "files.sync(Path(sys.argv[1], 'lock')); files.sync(Path(sys.argv[1]))"
 PROGRAM = """
@@ -82,11 +84,29 @@ def test_records_are_refused_by_name(tmp_path, pictures):
     assert process.stderr.count("\n") == 1
 
 
-def test_predict(tmp_path, pictures, trained, short):
-    names = ("predictions.csv", "predictions.jsonl", "state/rows.jsonl")
-    predict(trained, tmp_path / "here", [str(pictures)], form=Format(("csv", "jsonl")))
-    arguments = (f"--workdir={trained}", str(pictures), "--format=csv,jsonl")
-    process = windows(tmp_path, "predict", f"--out={tmp_path / 'there'}", *arguments)
+def test_predict_and_sort(tmp_path, pictures, trained, short):
+    wish = Wish(sort="copy", yes=True)
+    predict(trained, tmp_path / "here", [str(pictures)], form=Format(("csv", "jsonl")), wish=wish)
+    out = f"--out={tmp_path / 'there'}"
+    flags = f"--workdir={trained}", str(pictures), "--format=csv,jsonl", "--sort=copy", "--yes"
+    process = windows(tmp_path, "predict", out, *flags)
     assert process.returncode == 0, process.stderr
-    for name in names:
-        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+    here, there = (contents(tmp_path / name) for name in ("here", "there"))
+    assert here.keys() == there.keys()
+    assert {name for name in here if here[name] != there[name]} <= {"state/lock"}
+    assert sum(name.startswith("sorted/") for name in here) == 21
+    if not FULL:
+        return
+    process = windows(tmp_path, "predict", out, *flags)  # all is there already
+    assert process.returncode == 0, process.stderr
+    assert contents(tmp_path / "there") == there | {
+        "state/lock": (tmp_path / "there" / "state" / "lock").read_bytes()
+    }
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }

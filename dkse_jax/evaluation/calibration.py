@@ -2,8 +2,8 @@
 
 Every estimate is a share of pictures, as the accuracy and the calibration error are, so that each
 picture of val counts once. Pictures of a group (a book) are not independent: what is measured on
-pictures that a fit has not seen leaves out whole groups, and the number of pictures that would tell
-as much if they were independent replaces their number.
+pictures that a fit has not seen leaves out whole groups, and the number of independent pictures
+that would be as informative replaces their number.
 """
 
 from collections.abc import Sequence

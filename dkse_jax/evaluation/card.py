@@ -56,9 +56,9 @@ def card_text(workdir: Path) -> str:
     names = [str(name) for name in inputs.get("class_names", [])]
     parts = [
         "# Model card",
-        "Every number here is copied or counted from the named file of this folder by `dkse-eval`, "
-        f"at its end. {code('eval/test/metrics.json: n')} is the field n of that file; floats are "
-        "rounded to 4 digits.",
+        "Every number here is copied or counted from the named file of this folder, at the end of "
+        f"`dkse-train` and `dkse-eval`. {code('eval/test/metrics.json: n')} is the field n of that "
+        "file; floats are rounded to 4 digits.",
         "## Licence of the pictures",
         _licence(workdir / LICENCE),
         "## Model",

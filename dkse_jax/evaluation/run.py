@@ -173,6 +173,8 @@ def calibrate_again(
         readables[name], _ = readable(kept_in, source, run.config.data, run.transform.size)
     mesh = runtime.default_mesh() if mesh is None else mesh
     calibrate(run.workdir, readables["train"], readables["val"], mesh, anew=True)
+    if processes.is_first():
+        write_card(run.workdir)
 
 
 def _calibration(trained: Trained) -> Calibration | None:

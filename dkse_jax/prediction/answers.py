@@ -13,7 +13,7 @@ from dkse_jax.prediction.row import DECIMALS, Row
 from dkse_jax.trained import Trained
 
 FIRST, LATER = 1.0, 10.0  # seconds after which a batch is sent as it is, padded
-MOST = 8  # files in a group are at most so many batches, where most cannot be read
+MOST = 8  # the files of a group, where most cannot be read, are at most MOST batches
 
 
 def grouped(pictures: Iterable[Read], squares: int) -> Iterator[list[Read]]:

@@ -13,8 +13,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import iiif_prezi3
-
 from dkse_jax.console import log
 from dkse_jax.files import explain_disk_errors, replacing
 from dkse_jax.prediction.item import Item
@@ -22,7 +20,7 @@ from dkse_jax.prediction.publish import Options, in_decimals, is_written, number
 from dkse_jax.prediction.row import Row
 
 FOLDER, INDEX = "annotations", "index.csv"
-_PLACEHOLDER = "urn:x-dkse-jax:placeholder"
+_CONTEXT = "http://iiif.io/api/presentation/3/context.json"
 _WRITTEN, _BELOW = "written", "not known or not probable enough"
 _WITHOUT = "of pictures that no manifest shows"
 
@@ -58,44 +56,43 @@ def _write_page(folder: Path, canvas: str, row: Row, options: Options) -> str:
     """Writes the page of a canvas; returns the name of its file."""
     page = annotation_page(canvas, row, options)
     path = folder / f"{page['id'].removeprefix('urn:uuid:')}.json"
-    path.write_text(json.dumps(page, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(page, ensure_ascii=False, indent=1) + "\n", encoding="utf-8", newline="\n"
+    )
     return path.name
 
 
 def annotation_page(canvas: str, row: Row, options: Options) -> dict[str, Any]:
     """Returns the page of a canvas: the class as a tag, and the URI of its term if it has one.
 
-    The ids of a canvas and of a term are set last, as iiif_prezi3 would rewrite them.
+    The ids of the canvas and of the term are as they are given, letter by letter.
     """
     label = options.label(row.class_name)
     shown = f"{label}, probability {in_decimals(probability(row))}"
-    tag = iiif_prezi3.TextualBody(value=label, purpose="tagging", format="text/plain")
+    tag = {"type": "TextualBody", "value": label, "purpose": "tagging", "format": "text/plain"}
     annotations = [_annotation(canvas, "tagging", tag, shown)]
     term = options.terms.get(row.class_name)
     if term is not None:  # by itself, since viewers show each body of a tagging as a tag
-        body = iiif_prezi3.SpecificResource(source=_PLACEHOLDER)
+        body = {"type": "SpecificResource", "source": term.uri}
         annotations.append(_annotation(canvas, "classifying", body, shown))
-    page = iiif_prezi3.AnnotationPage(
-        id=_id(canvas, "page"),
-        label={"en": [f"{options.software}, weights {options.model}, {options.date}"]},
-        items=annotations,
-    )
-    content = json.loads(page.json())
-    for annotation in content["items"]:
-        annotation["target"] = canvas
-        if term is not None and annotation["motivation"] == "classifying":
-            annotation["body"]["source"] = term.uri
-    return content
+    return {
+        "@context": _CONTEXT,
+        "id": _id(canvas, "page"),
+        "type": "AnnotationPage",
+        "label": {"en": [f"{options.software}, weights {options.model}, {options.date}"]},
+        "items": annotations,
+    }
 
 
-def _annotation(canvas: str, motivation: str, body: Any, label: str) -> iiif_prezi3.Annotation:
-    return iiif_prezi3.Annotation(
-        id=_id(canvas, motivation),
-        motivation=motivation,
-        label={"en": [label]},
-        body=body,
-        target=_PLACEHOLDER,
-    )
+def _annotation(canvas: str, motivation: str, body: dict[str, str], label: str) -> dict[str, Any]:
+    return {
+        "id": _id(canvas, motivation),
+        "type": "Annotation",
+        "label": {"en": [label]},
+        "motivation": motivation,
+        "body": body,
+        "target": canvas,
+    }
 
 
 def _id(canvas: str, what: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Judged(NamedTuple):
-    """The judgement of N images.
+    """What is made of the answers for N images.
 
     Attributes:
         probabilities: (N, K) float64, calibrated, rows sum to 1.
@@ -20,10 +20,10 @@ class Judged(NamedTuple):
 
 
 class Judge(Protocol):
-    """The judgement by a fitted calibration, or by none: see `calibration.load_judge`."""
+    """A fitted calibration, or none: see `load_judge`."""
 
     remark: str  # one sentence about the calibration, such as that there is none
 
     def __call__(self, log_probabilities: np.ndarray, features: np.ndarray) -> Judged:
-        """Judges (N, K) log-probabilities and (N, C) features (pre_logits)."""
+        """Returns what is made of (N, K) log-probabilities and (N, C) `early_features`."""
         ...

@@ -23,7 +23,7 @@ LIMIT = (
 
 @dataclasses.dataclass
 class Uncalibrated:
-    """A `Judge` that leaves the probabilities of the network as they are."""
+    """Leaves the probabilities of the network as they are."""
 
     remark: str
 
@@ -34,7 +34,7 @@ class Uncalibrated:
 
 @dataclasses.dataclass
 class Calibrated:
-    """A `Judge` by what was fitted to val."""
+    """Answers by what was fitted to val."""
 
     remark: str
     fitted: Fitted

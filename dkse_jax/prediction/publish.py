@@ -1,16 +1,15 @@
 """What the sidecars and the annotations have in common: which rows they take, and who wrote."""
 
 import dataclasses
-import importlib
+import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dkse_jax.errors import UserError, refuse
+from dkse_jax.errors import refuse
 from dkse_jax.prediction.row import DECIMALS, Row
 from dkse_jax.prediction.terms import Term
 
 KINDS = ("xmp", "iiif")
-_PACKAGES = {"xmp": "lxml", "iiif": "iiif_prezi3"}
 _LEVELS = "/|"  # between the levels of a keyword in digiKam and in Lightroom
 
 
@@ -51,12 +50,8 @@ def check_kind(kind: str) -> None:
     """Raises UserError unless `--write=kind` is one, and its package is installed."""
     if kind not in KINDS:
         refuse(f"--write={kind} is not one of {', '.join(KINDS)}")
-    try:
-        importlib.import_module(_PACKAGES[kind])
-    except ImportError as error:
-        raise UserError(
-            f"--write={kind} needs the extra catalogue: pip install 'dkse_jax[catalogue]'"
-        ) from error
+    if kind == "xmp" and importlib.util.find_spec("lxml") is None:
+        refuse("--write=xmp needs the extra catalogue: pip install 'dkse_jax[catalogue]'")
 
 
 def check_numbers(threshold: float, root: str) -> None:

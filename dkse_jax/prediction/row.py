@@ -15,8 +15,8 @@ class Row:
         class_name: the most probable class; "" of a failed file.
         probabilities: (K,) float64 rounded to DECIMALS, in the order of the classes; () of a failed
             file. The probability of class_name is their largest.
-        known: "yes", "no", or "" where it is not judged.
-        prediction_set: names of the classes that hold the right one with 90 %; () if not judged.
+        known: "yes", "no", or "" where nothing is known of it.
+        prediction_set: names of the classes that hold the right one with 90 %; () if there is none.
         note: a remark or the reason of a failure; one line.
         stamp: of the item; in the state, not in the tables.
     """

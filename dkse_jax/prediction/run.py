@@ -142,8 +142,7 @@ def _rows(
         items: of the rows.
         indices: of each item's row, -1 of an item without one; the new rows' are entered.
         journal: of the rows.
-        trained: the network.
-        judge: makes probabilities of its answers.
+        trained: the network; the last argument makes probabilities of its answers.
     """
     missing = indices.count(-1)
     if missing < len(items):

@@ -219,7 +219,7 @@ def _journal(path: Path, do: bool) -> Iterator[TextIO | None]:
     if not do:
         yield None
         return
-    with path.open("a", encoding="utf-8") as file:
+    with path.open("a", encoding="utf-8", newline="\n") as file:
         file.write("\n")  # the last line may be half written
         yield file
 
@@ -237,7 +237,7 @@ def _read_list(path: Path) -> dict[str, list]:
 
 
 def _write_list(path: Path, made: dict[str, list]) -> None:
-    with replacing(path) as draft, draft.open("w", encoding="utf-8") as file:
+    with replacing(path) as draft, draft.open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(json.dumps(entry) + "\n" for entry in made.items())
 
 

@@ -11,6 +11,7 @@ from dkse_jax.data.transform import Transform
 from dkse_jax.errors import UserError
 from dkse_jax.files import check_room, digest_of, explain_disk_errors, replacing
 from dkse_jax.prediction.journal import FILE
+from dkse_jax.workdir import calibration_file
 from dkse_jax.workdir.checkpoint_digest import digest_of_step
 
 if TYPE_CHECKING:  # the command checks the folder before it imports networks
@@ -18,7 +19,6 @@ if TYPE_CHECKING:  # the command checks the folder before it imports networks
 
 FOLDER = "state"  # of the folder of predictions
 MADE_WITH = "run.json"
-CALIBRATION = "calibration.json"  # of a workdir
 _ROOM = 2**20  # bytes, so that a full disk is known before the first picture
 _PART = re.compile(r"part-(\d+)-of-(\d+)")
 Part = tuple[int, int]  # (I, N), I from 1 to N
@@ -69,7 +69,7 @@ def begin(out: Path, trained: "Trained") -> None:
     Raises:
         UserError: with each difference, or the disk is full.
     """
-    step, calibration = trained.step, trained.workdir / CALIBRATION
+    step, calibration = trained.step, trained.workdir / calibration_file.FILE
     facts: dict[str, Any] = {
         "weights": f"step {step} ({digest_of_step(trained.workdir, step)[:12]})",
         "classes": list(trained.class_names),
@@ -81,7 +81,7 @@ def begin(out: Path, trained: "Trained") -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             with replacing(path, shared=True) as draft:  # parts may begin at the same time
-                draft.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+                draft.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8", newline="\n")
             return
     if changed := _differences(_read(path), facts):
         raise UserError(

@@ -218,7 +218,7 @@ def _merged(start: Embedded, row: Row, options: Options, date: str) -> bytes:
 
 
 def _add_keyword(packet: Packet, levels: list[str]) -> dict[str, str]:
-    """Adds a keyword to every list of them; returns the fields that say what was added.
+    """Adds a keyword to every list of them; returns the fields that name what was added.
 
     Each program reads one list only, and not the same. One that was not there gets what the
     program has shown from another.
@@ -244,7 +244,7 @@ def _add_keyword(packet: Packet, levels: list[str]) -> dict[str, str]:
 
 
 def _remove_ours(packet: Packet) -> None:
-    """Removes what an earlier call added, as its fields say."""
+    """Removes what an earlier call added, by its fields."""
     for keyword in packet.texts(f"{{{OURS}}}keyword"):
         packet.add(LIGHTROOM, "Bag", [], [keyword])
         for name, kind in ((TAGS, "Seq"), (MICROSOFT, "Bag")):

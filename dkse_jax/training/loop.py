@@ -16,6 +16,7 @@ from dkse_jax.data.pipeline import Batch, training_batches
 from dkse_jax.data.sources import load_splits
 from dkse_jax.distributed import processes, signals, watch
 from dkse_jax.evaluation.calibrate import calibrate
+from dkse_jax.evaluation.card import write_card
 from dkse_jax.files import expanded, locked
 from dkse_jax.inference import Forward, make_forward
 from dkse_jax.training.estimate import announce, eval_command
@@ -112,6 +113,8 @@ def train(
                 )
         calibrate(workdir, plan.splits["train"], plan.splits["val"], mesh)
     log(f"done: {eval_command(workdir, plan.splits)}")
+    if processes.is_first():
+        write_card(workdir)
     return on_val
 
 

@@ -210,6 +210,17 @@ def check_parser(place: Place) -> None:
             same("the term", term["body"], TERM)
 
 
+def check_prezi3(place: Place) -> None:
+    """Reads a page by iiif-prezi3, which keeps its annotations but for the ids of canvases."""
+    paths = sorted((place.folder / "OUT" / "annotations").glob("*.json"))
+    for path in paths:
+        found = read(place, "iiif_prezi3", "iiif", str(path))
+        page = json.loads(path.read_text(encoding="utf-8"))
+        for one in (*found["items"], *page["items"]):
+            one.pop("target")
+        same("the annotations", found["items"], page["items"])
+
+
 CHECKS: dict[str, Callable[[Place], None]] = {
     **{name: check_tables(name) for name in ("duckdb", "polars", "pandas", "pyarrow")},
     **{name: check_workbook(name) for name in ("openpyxl", "python_calamine")},
@@ -219,4 +230,5 @@ CHECKS: dict[str, Callable[[Place], None]] = {
     "pyexiv2": check_pyexiv2,
     "darktable-cli": check_darktable,
     "@iiif/parser": check_parser,
+    "iiif_prezi3": check_prezi3,
 }

@@ -76,9 +76,17 @@ def sidecar(path: str) -> dict[str, Any]:
         return image.read_xmp()
 
 
+def annotations(path: str) -> dict[str, Any]:
+    """Returns an annotation page as the library that models IIIF reads it."""
+    import iiif_prezi3
+
+    page = json.loads(Path(path).read_text(encoding="utf-8"))
+    return json.loads(iiif_prezi3.AnnotationPage(**page).json())
+
+
 def main(engine: str, what: str, argument: str) -> None:
     """Prints the version of an engine and what it reads."""
-    package = {"python_calamine": "python-calamine"}.get(engine, engine)
+    package = engine.replace("_", "-")
     version = importlib.metadata.version(package)
     if what == "csv":
         read: Any = rows_of(engine, from_docs(engine, argument))
@@ -86,6 +94,8 @@ def main(engine: str, what: str, argument: str) -> None:
         read = parquet(engine)
     elif what == "xlsx":
         read = workbook(engine, argument)
+    elif what == "iiif":
+        read = annotations(argument)
     else:
         read = sidecar(argument)
     json.dump({"version": version, "read": read}, sys.stdout)

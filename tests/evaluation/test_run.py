@@ -35,6 +35,9 @@ def report(run, split):
 
 
 def test_the_test_split_is_judged_without_another_flag(run, capsys):
+    trained_only = (run / "card.md").read_text()
+    assert trained_only == card_text(run)
+    assert "## Evaluation" not in trained_only
     evaluate(run, "test", None)
     metrics = report(run, "test")
     assert metrics["n"] == 3 * 7

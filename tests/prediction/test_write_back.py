@@ -1,5 +1,6 @@
 """What the flags of predict make of the rows, and the flags that are refused before a picture."""
 
+import importlib.util
 import json
 import re
 import sys
@@ -64,6 +65,6 @@ def test_flags_that_cannot_be_met_are_refused_at_once(
 
 
 def test_a_package_that_is_missing_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "lxml", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"--write=xmp needs the extra catalogue: pip install"):
         Wish(kinds=("xmp",)).check()

@@ -293,6 +293,24 @@ def test_a_term_is_added_once_beside_others(tmp_path):
     assert field(data, "dkse:class") == ["ink"]
 
 
+def test_a_term_that_was_there_is_not_ours(tmp_path):
+    jpeg(tmp_path / "1.jpg")
+    terms = {"ink": Term("ink drawing", "http://my.org/1")}
+    mine = (
+        "<iptc:AboutCvTerm xmlns:iptc='http://iptc.org/std/Iptc4xmpExt/2008-02-29/'><rdf:Bag>"
+        "<rdf:li><rdf:Description iptc:CvTermId='http://my.org/1'/></rdf:li>"
+        "</rdf:Bag></iptc:AboutCvTerm>"
+    )
+    sidecar = tmp_path / "1.jpg.xmp"
+    sidecar.write_bytes(packet(mine))
+    write(tmp_path, [row("1.jpg")], tmp_path / "out", beside=True, terms=terms)
+    sidecar.write_text(sidecar.read_text().replace('Rating="4"', 'Rating="5"'))
+    assert field(sidecar.read_bytes(), "dkse:term") == []
+    write(tmp_path, [row("1.jpg", known="no")], tmp_path / "out", beside=True, terms=terms)
+    assert sidecar.read_bytes().count(b"http://my.org/1") == 1
+    assert b"dkse:class" not in sidecar.read_bytes()
+
+
 def test_pages_members_and_pictures_of_other_formats(tmp_path, capsys):
     root, out = tmp_path / "in", tmp_path / "out"
     jpeg(root / "s.tif")
