@@ -6,19 +6,27 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+_NOT_OF_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
 
 def plain_text(name: str) -> str:
     """Returns a class or file name as one line without control sequences.
 
-    Control characters, line breaks, marks of writing direction and bytes that are not valid text
-    become U+FFFD. The joiners of Persian and Indic words stay.
+    Control characters, line breaks, marks of writing direction, bytes that are not valid text and
+    what XML cannot hold become U+FFFD. The joiners of Persian and Indic words stay.
     """
-    return "".join(
+    text = "".join(
         "\ufffd"
         if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") and c not in "\u200c\u200d"
         else c
         for c in name
     )
+    return xml_text(text)
+
+
+def xml_text(text: str) -> str:
+    """Returns a text with U+FFFD for each character that XML cannot hold."""
+    return _NOT_OF_XML.sub("\ufffd", text)
 
 
 def as_text(data: bytes) -> str:

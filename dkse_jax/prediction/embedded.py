@@ -20,6 +20,7 @@ from PIL import (
 from dkse_jax.errors import UserError, refuse
 from dkse_jax.files import reason_of
 from dkse_jax.prediction.item import Item
+from dkse_jax.text import xml_text
 
 _PACKET = re.compile(
     rb"<\?xpacket begin=.{,200}?\?>.*?<\?xpacket end=.{,20}?\?>|<x:xmpmeta.*?</x:xmpmeta>",
@@ -63,6 +64,8 @@ def read_embedded(item: Item) -> Embedded:
         with contextlib.suppress(SyntaxError, ValueError, LookupError, struct.error):
             iptc = IptcImagePlugin.getiptcinfo(image) or {}
         xmp = image.info.get("xmp") or None
+        if xmp is None and isinstance(image, PngImagePlugin.PngImageFile):
+            xmp = _search(file)  # it may stand behind the pixels
         fields = {name: found for name, tag in _FIELDS.items() if (found := _texts(iptc, tag))}
     return Embedded(
         item.file, xmp.encode() if isinstance(xmp, str) else xmp, _texts(iptc, _KEYWORDS), fields
@@ -114,5 +117,5 @@ def _decoded(values: list[bytes]) -> Iterator[str]:
             text = value.decode()
         except UnicodeDecodeError:
             text = value.decode("cp1252", "replace")
-        if text.strip():
-            yield text.strip()
+        if text := xml_text(text.strip(" \t\r\n\0")):  # some pad with zeros
+            yield text

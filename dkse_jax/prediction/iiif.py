@@ -6,6 +6,7 @@ canvas of each. Nothing of a manifest is read here.
 
 import csv
 import json
+import shutil
 import uuid
 from collections import Counter
 from collections.abc import Iterable
@@ -36,7 +37,8 @@ def write_annotations(rows: Iterable[Row], items: Iterable[Item], options: Optio
     options.out.mkdir(parents=True, exist_ok=True)
     folder = options.out / FOLDER
     with explain_disk_errors("cannot write annotations into", folder), replacing(folder) as draft:
-        draft.mkdir(exist_ok=True)
+        shutil.rmtree(draft, ignore_errors=True)  # of a call that was killed
+        draft.mkdir()
         with (draft / INDEX).open("w", encoding="utf-8", newline="") as file:
             index = csv.writer(file, lineterminator="\n")
             index.writerow(("canvas", "page", "file"))

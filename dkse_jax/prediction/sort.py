@@ -220,6 +220,7 @@ def _journal(path: Path, do: bool) -> Iterator[TextIO | None]:
         yield None
         return
     with path.open("a", encoding="utf-8", newline="\n") as file:
+        file.write("\n")  # the last line may be half written
         yield file
 
 
@@ -228,9 +229,10 @@ def _read_list(path: Path) -> dict[str, list]:
     if path.exists():
         with path.open(encoding="utf-8") as file:
             for line in file:
-                with contextlib.suppress(ValueError):  # the last line, of a call that was killed
+                # The last line, of a call that was killed, or damage.
+                with contextlib.suppress(ValueError, TypeError):
                     name, mark = json.loads(line)
-                    made[name] = mark
+                    made[f"{name}"] = list(mark)
     return made
 
 

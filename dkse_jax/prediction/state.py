@@ -94,6 +94,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         saved["transform"] = dataclasses.asdict(Transform.from_json(saved["transform"]))
+        ", ".join([saved["weights"], saved["calibration"], *saved["classes"]])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged; name a new --out folder") from error
     return saved

@@ -1,7 +1,6 @@
 """What sidecars were before we wrote them, so that exactly that can be restored."""
 
 import base64
-import contextlib
 import hashlib
 import json
 import os
@@ -16,10 +15,17 @@ FILE = "undo.jsonl"
 
 
 class Record(NamedTuple):
-    """A sidecar: what it was, None if there was none, and the digest of what we wrote."""
+    """A sidecar: what it was, None if there was none, and the digests of what we wrote.
+
+    Attributes:
+        before: what it was.
+        after: the digest of what we wrote last; None if that was what it had been.
+        over: that of what we had written before; a call that was killed may have left it there.
+    """
 
     before: bytes | None
-    after: str
+    after: str | None
+    over: str | None
 
 
 class UndoFile:
@@ -32,26 +38,29 @@ class UndoFile:
         if not self._path.exists():
             return
         with self._path.open("rb") as file:
-            place = 0
+            place = damaged = 0
             for line in file:
-                with contextlib.suppress(ValueError):  # the last line, if a call was killed
-                    self._places[json.loads(line)["sidecar"]] = place
+                try:
+                    self._places[_entry(line)[0]] = place
+                except ValueError:
+                    damaged += 1
                 place += len(line)
+        if damaged:
+            log(f"{damaged} lines of {self._path} are half written or damaged: they are left out")
 
     def record(self, sidecar: Path) -> Record | None:
         """Returns the record of a sidecar, if it is there as we wrote it; else None."""
         found = self._at(self._name(sidecar))
-        if found is None or digest(content(sidecar)) != found.after:
-            return None
-        return found
+        return found if found and digest(content(sidecar)) in found[1:] else None
 
     def write(self, sidecar: Path, data: bytes | None, before: bytes | None) -> None:
         """Writes a sidecar, or removes it for None, after noting what it was before our calls."""
-        name = self._name(sidecar)
+        name, current = self._name(sidecar), content(sidecar)
         entry = {
             "sidecar": name,
             "before": None if before is None else base64.b64encode(before).decode(),
             "after": None if data == before else digest(data),
+            "over": None if current == before else digest(current),
         }
         self._out.mkdir(parents=True, exist_ok=True)
         with self._path.open("ab") as file:
@@ -71,12 +80,17 @@ class UndoFile:
         restored, left = 0, []
         for name in self._places:
             found, sidecar = self._at(name), self._out / name
-            if found is None or content(sidecar) == found.before:
+            try:
+                current = content(sidecar)
+            except OSError:  # a folder is in its place, or it may not be read
+                left.append(name)
                 continue
-            if digest(content(sidecar)) == found.after:
+            if found is None or current == found.before:
+                continue
+            if digest(current) in found[1:]:
                 put(sidecar, found.before)
                 restored += 1
-            else:
+            elif found.after is not None:
                 left.append(name)
         self._keep(left)
         return restored, left
@@ -100,18 +114,25 @@ class UndoFile:
             return file.readline()
 
     def _at(self, name: str) -> Record | None:
-        if name not in self._places:
-            return None
-        entry = json.loads(self._line(name))
-        if entry["after"] is None:
-            return None
-        before = entry["before"]
-        return Record(None if before is None else base64.b64decode(before), entry["after"])
+        return _entry(self._line(name))[1] if name in self._places else None
 
     def _ends_a_line(self) -> bool:
         with self._path.open("rb") as file:
             file.seek(-1, os.SEEK_END)
             return file.read() == b"\n"
+
+
+def _entry(line: bytes) -> tuple[str, Record]:
+    """Returns the sidecar of a line, and its record; raises ValueError for another line."""
+    entry = json.loads(line)
+    if not isinstance(entry, dict) or "\0" in str(entry.get("sidecar", "\0")):
+        raise ValueError("it has no sidecar")
+    texts = [entry.get(key) for key in ("sidecar", "before", "after", "over")]
+    if "before" not in entry or not all(isinstance(text, str | None) for text in texts):
+        raise ValueError("it does not say what was there")
+    _, before, after, over = texts
+    content = None if before is None else base64.b64decode(before, validate=True)
+    return entry["sidecar"], Record(content, after, over)
 
 
 def undo(out: Path) -> None:

@@ -8,6 +8,7 @@ them it gets these fields of the namespace `packet.OURS`, with the prefix dkse:
     keyword, subject, term  what of the lists of keywords and terms is ours
 """
 
+import errno
 import itertools
 import os
 from collections import Counter
@@ -25,6 +26,7 @@ from dkse_jax.prediction.item import Item
 from dkse_jax.prediction.packet import DC, IPTC, OURS, Packet
 from dkse_jax.prediction.publish import Options, in_decimals, is_written, numbers, probability
 from dkse_jax.prediction.row import Row
+from dkse_jax.text import plain_text
 
 FOLDER = "sidecars"
 SUBJECT = f"{{{DC}}}subject"
@@ -36,6 +38,8 @@ _PARTS = "{http://ns.adobe.com/xmp/note/}"  # of a packet in several parts
 _KINDS = {"title": "Alt", "description": "Alt", "rights": "Alt", "creator": "Seq"}
 _WRITTEN, _KEPT, _BELOW = "written", "there already", "not known or not probable enough"
 _WITHDRAWN, _PAGES = "withdrawn", "further pages of a file, which has one sidecar"
+# Another error, as of a full disk, ends the call.
+_OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EACCES)
 _MEMBERS, _LEFT = "members of archives, which have no place beside them", "left as they are"
 
 
@@ -58,11 +62,20 @@ def write_sidecars(rows: Iterable[Row], items: Iterable[Item], options: Options)
         for row, item in zip(rows, items, strict=True):
             try:
                 counts[_sidecars_of(row, item, options, undo_file)] += 1
-            except UserError as error:
+            except (UserError, OSError, ValueError) as error:
+                if isinstance(error, OSError) and error.errno not in _OF_ONE_FILE:
+                    raise
                 if not counts[_LEFT]:
-                    log(f"{error}; it is left as it is")
+                    log(f"{_sentence(error, row.file)}; it is left as it is")
                 counts[_LEFT] += 1
     log(f"sidecars: {numbers(counts)}")
+
+
+def _sentence(error: Exception, file: str) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    reason = error.strerror if isinstance(error, OSError) else reason_of(error)
+    return plain_text(f'the sidecar of "{file}" cannot be written: {reason}')
 
 
 def _sidecars_of(row: Row, item: Item, options: Options, undo_file: undo.UndoFile) -> str:
@@ -72,6 +85,9 @@ def _sidecars_of(row: Row, item: Item, options: Options, undo_file: undo.UndoFil
     if options.beside and item.path is None:
         return _MEMBERS
     places = _places(item, options)
+    for sidecar, *_ in places:
+        if sidecar.is_symlink():
+            refuse(f'"{sidecar}" is a link: put the file itself there')
     if not is_written(row, options):
         done = [_withdraw(place[0], undo_file) for place in places]
         return _WITHDRAWN if any(done) else _BELOW

@@ -75,3 +75,9 @@ def test_without_a_manifest_there_is_nothing_to_annotate(tmp_path):
     with pytest.raises(UserError, match="--write=iiif needs a IIIF manifest among the inputs"):
         check("iiif", options(tmp_path))
     check("iiif", options(tmp_path, canvases={"1.jpg": CANVASES}))
+
+
+def test_pages_that_a_killed_call_left_are_not_taken(tmp_path):
+    (tmp_path / "annotations.tmp").mkdir()
+    (tmp_path / "annotations.tmp/stale.json").write_text("{}")
+    assert set(write([row("a.jpg")], tmp_path, canvases={"a.jpg": CANVASES})) == set(CANVASES)

@@ -1,6 +1,7 @@
 """Prediction of a collection: a row for every file, resumed, in parts, by one network."""
 
 import dataclasses
+import json
 import os
 import random
 import shutil
@@ -252,9 +253,13 @@ def test_other_weights_classes_or_transforms_are_refused(trained, loaded, tmp_pa
     sentence = rf"weights \(step {loaded.step} \(0[0-9a-f]+\), now step {loaded.step} \([0-9a-f]+"
     with pytest.raises(UserError, match=sentence):
         state.begin(tmp_path, loaded)
-    path.write_text("{")
-    with pytest.raises(UserError, match=r"run\.json is damaged"):
-        state.begin(tmp_path, loaded)
+    saved = json.loads(path.read_text())
+    wrong = [{**saved, name: 5} for name in saved] + [{**saved, "classes": [1, None]}, [], 5]
+    wrong += [{key: saved[key] for key in saved if key != name} for name in saved]
+    for text in ("{", "", *map(json.dumps, wrong)):
+        path.write_text(text)
+        with pytest.raises(UserError, match=r"run\.json is damaged"):
+            state.begin(tmp_path, loaded)
 
 
 def test_another_calibration_is_refused(trained, loaded, tmp_path):

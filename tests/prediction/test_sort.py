@@ -192,3 +192,28 @@ def test_files_that_only_case_or_a_folder_sets_apart_are_all_kept(tmp_path):
     assert len(set(map(key_of, found))) == len(names)
     assert run(items, [row(name) for name in names], tmp_path / "out") == found
     assert not (tmp_path / "out/up.jpg").exists()
+
+
+@pytest.mark.parametrize("line", ["5", "[]", "null", '["a"]', '["a", 5]', "{", '{"a": 1}'])
+def test_a_damaged_line_of_the_list_is_left_out(tmp_path, line):
+    items, rows = [picture(tmp_path / "in", "a.jpg")], [row("a.jpg")]
+    run(items, rows, tmp_path / "out")
+    path = tmp_path / "out/sorted.jsonl"
+    path.write_text(path.read_text() + f"{line}\n")
+    assert run(items, [row("a.jpg", "oil")], tmp_path / "out") == {"oil/a.jpg": "a.jpg"}
+
+
+@pytest.mark.parametrize("mode", ["link", "copy"])
+def test_a_half_written_line_spoils_no_later_one(tmp_path, monkeypatch, mode):
+    items, rows = [picture(tmp_path / "in", "a.jpg")], [row("a.jpg")]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/sorted.jsonl").write_text('["b.jpg", ["li')
+    with monkeypatch.context() as patch:
+        patch.setattr("dkse_jax.prediction.sort._write_list", lambda *_: ended())
+        with pytest.raises(KeyboardInterrupt):
+            run(items, rows, tmp_path / "out", mode)
+    assert run(items, [row("a.jpg", "oil")], tmp_path / "out", mode) == {"oil/a.jpg": "a.jpg"}
+
+
+def ended():
+    raise KeyboardInterrupt

@@ -61,13 +61,13 @@ def test_csv_with_a_decimal_comma(tmp_path):
     assert lines[1][:3] == ["#1;2.tif", "failed", ""]
 
 
-@pytest.mark.parametrize("names", [IDS, IDS[:5], ["a\ud800b\u202e.jpg"]])
+@pytest.mark.parametrize("names", [IDS, IDS[:5], ["a\ud800b\u202e.jpg"], ["\ufffe.jpg", "a\uffff"]])
 def test_every_format_has_the_same_cells(tmp_path, names):
     rows = [row for name in names for row in (ok(name), failed(f"{name}.x"))]
     write(tmp_path, rows, *formats.PACKAGES)
     lines = (tmp_path / "predictions.jsonl").read_text("utf-8").splitlines()
     expected = [list(json.loads(line).values()) for line in lines]
-    shown = [name.replace("\ud800", "\ufffd").replace("\u202e", "\ufffd") for name in names]
+    shown = [re.sub("[\ud800\u202e\ufffe\uffff]", "\ufffd", name) for name in names]
     assert [cells[0] for cells in expected] == [f"{n}{e}" for n in shown for e in ("", ".x")]
     assert list(json.loads(lines[0])) == HEAD
     assert expected[0][3:7] == [0.75, 0.000001, 0.75, 0.249999]
