@@ -67,9 +67,9 @@ def list_items(inputs: Sequence[str], lists: Sequence[str], report: Report) -> L
             if not selected:
                 listing.add_folder(os.path.abspath(path))
         elif path.lower().endswith(".zip"):
-            listing.add_archive(_existing(path))
+            listing.add_archive(_existing_file(path))
         elif _is_manifest(path):
-            listing.add_manifest(_existing(path))
+            listing.add_manifest(_existing_file(path))
         elif path.lower().endswith((*tables.SUFFIXES, ".txt")):
             refuse(f'"{path}" is no picture: if it lists pictures, name it as --list={path}')
         else:
@@ -91,6 +91,13 @@ def _existing(path: str) -> str:
         close = difflib.get_close_matches(name, siblings, n=1)
         refuse(f'"{path}" does not exist{nearest(name, close)}')
     return os.path.abspath(path)
+
+
+def _existing_file(path: str) -> str:
+    """Returns the absolute path; raises UserError for a pipe, of which the end may never come."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        refuse(f'"{path}" is a pipe, a socket or a device: name a file')
+    return _existing(path)
 
 
 class _Listing:

@@ -276,3 +276,10 @@ def test_the_memory_of_a_picture_is_that_of_its_name():
     indices, again = distinct(entries, refuse)
     assert again == ["album 0/00000000.tif"]
     assert len(Items(entries, indices)) == len(set(Items(entries, indices).ids())) == 3000
+
+
+@pytest.mark.parametrize("name", ["a.zip", "a.ZIP", "a.json"])
+def test_a_pipe_in_the_place_of_an_archive_or_manifest_is_refused(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(UserError, match=r"is a pipe, a socket or a device: name a file"):
+        list_items([str(tmp_path / name)], [], print)
