@@ -13,12 +13,12 @@ PACKAGES = ("python", "jax", "flax", "torch", "torchvision", "onnxruntime", "ope
 HEADER = ("case", "ours", "other", "its figure", "other / ours", "of peak, ours", "of peak, other")
 NOTES = """\
 Each backend runs in its own process; runs are interleaved, never concurrent. Times are medians over
-rounds; *other / ours* is the median of the ratios per round, with the smallest and the largest.
-All backends have the same weights and images; before timing, their logits are checked to be equal
-to 1e-4 of the largest one, those of OpenVINO in its own choice of precision (*openvino*) to 0.05.
-In bfloat16 PyTorch has autocast; the serving backends are in both tables, so that the faster of
-ours can be put beside them. *torch frozen* is TorchScript, frozen and optimised for inference, with
-the memory setting below; ONNX Runtime and OpenVINO get the network of PyTorch exported to ONNX, its
+rounds; *other / ours* is the median of the ratios per round, with the smallest and the largest. All
+backends have the same weights and images; before timing, their logits are checked to be equal to
+1e-4 of the largest one, those of OpenVINO in its own choice of precision (*openvino*) to 0.05. In
+bfloat16 PyTorch has autocast; the serving backends are in both tables, so that the faster of ours
+can be put beside them. *torch frozen* is TorchScript, frozen and optimised for inference, with the
+memory setting below; ONNX Runtime and OpenVINO get the network of PyTorch exported to ONNX, its
 BatchNorm folded. PyTorch uses channels_last; its BatchNorm is folded for inference, as ours is.
 *plain* is our own `ops=plain`, not folded. resnet50 and vgg16 of PyTorch are torchvision's; best
 and figure10, variants of the paper's network, are written in PyTorch for this comparison. A train
@@ -26,8 +26,7 @@ step is the forward pass, with dropout where the network has it, the gradients, 
 the update. Our programs let glibc keep the memory that a step frees (dkse_jax/runtime.py); PyTorch
 runs with default settings and, as *memory kept*, with the same setting in GLIBC_TUNABLES. Peak
 memory is the maximum of the resident memory of a process during three train steps after two, the
-median of three
-such processes; on an accelerator, the allocated memory."""
+median of three such processes; on an accelerator, the allocated memory."""
 PEAK_NOTE = """\
 *of peak* is the rate of a case as a share of the largest rate of a matrix product above. Operations
 are those of direct convolution (2 for each multiply-accumulate, three times that for a train step);

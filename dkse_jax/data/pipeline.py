@@ -5,7 +5,7 @@ import concurrent.futures
 import functools
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -163,8 +163,10 @@ def _rng(*entropy: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
 
 
-def in_threads[T](keys: range, make: Callable[[int], T], threads: int) -> Iterator[T]:
-    """Yields make(key) in order, made in threads a little ahead.
+def in_threads[K, T](
+    keys: Iterable[K], make: Callable[[K], T], threads: int, ahead: int | None = None
+) -> Iterator[T]:
+    """Yields make(key) in order, made in threads; `ahead`, by default a few, before it is needed.
 
     What `make` raises is raised in the place of its result. Then, and when the iterator is closed,
     nothing more is begun.
@@ -174,7 +176,7 @@ def in_threads[T](keys: range, make: Callable[[int], T], threads: int) -> Iterat
     try:
         for key in keys:
             waiting.append(executor.submit(make, key))
-            if len(waiting) > threads + _AHEAD:
+            if len(waiting) > (threads + _AHEAD if ahead is None else ahead):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -1,14 +1,13 @@
 """Reading of pictures ahead of the network, in threads and in order."""
 
-import collections
-import concurrent.futures
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from dkse_jax.data.decode import BadImage, decode
+from dkse_jax.data.pipeline import in_threads
 from dkse_jax.data.transform import Transform
 from dkse_jax.files import reason_of
 from dkse_jax.prediction.item import Item
@@ -54,23 +53,7 @@ def read_ahead(
 ) -> Iterator[Read]:
     """Yields the items, read in order; at most `ahead` of them are read before they are needed."""
     reader = functools.partial(read, transform=transform)
-    return _in_order(iter(items), reader, threads, ahead)
-
-
-def _in_order[T, R](
-    items: Iterator[T], function: Callable[[T], R], threads: int, ahead: int
-) -> Iterator[R]:
-    executor = concurrent.futures.ThreadPoolExecutor(threads)
-    waiting: collections.deque[concurrent.futures.Future[R]] = collections.deque()
-    try:
-        for item in items:
-            waiting.append(executor.submit(function, item))
-            if len(waiting) >= ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:  # an error must not wait for all pictures
-        executor.shutdown(cancel_futures=True)
+    return in_threads(items, reader, threads, ahead - 1)
 
 
 def _reason(error: Exception, name: str) -> str:
